@@ -1,0 +1,1 @@
+"""One LightningDataModule per data set, on the promises of ``datamodules.base``."""

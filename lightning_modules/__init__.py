@@ -1,0 +1,1 @@
+"""One LightningModule per approach, on the promises of ``lightning_modules.base``."""

@@ -1,0 +1,165 @@
+"""What every approach promises, so that callbacks, metrics and verbs need to know no more.
+
+Here: the promises and the wiring that all approaches share (optimiser, schedule, progress,
+logging). Not here: networks, losses, files, plots.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable, Iterable, Mapping
+from typing import ClassVar
+
+import torch
+from lightning.pytorch import LightningModule
+from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
+from torch import Tensor, nn
+from torch.nn import Parameter
+from torch.optim import Optimizer
+
+from vedute.batch import Batch, Condition, ConditionKind
+from vedute.conditions import parse_condition
+from vedute.errors import ConfigurationError
+from vedute.schedules import Constant, Progress, Schedule
+
+OptimizerFactory = Callable[[Iterable[Parameter]], Optimizer]
+
+
+class ImageModule(LightningModule):
+    """A LightningModule on images of one size: generators and judges.
+
+    The constructor's first five arguments come from the datamodule (the command line links
+    them) and are saved in the checkpoint, which therefore works without its YAML and data.
+    """
+
+    def __init__(
+        self,
+        image_size: tuple[int, int],
+        image_channels: int,
+        condition_kind: ConditionKind,
+        condition_names: list[str],
+        train_size: int,
+        optimizer: OptimizerFactory,
+        learning_rate_schedule: Schedule | None = None,
+    ) -> None:
+        """Keep the data set's facts and how to optimise.
+
+        Args:
+            image_size: Height and width of the images, pixels.
+            image_channels: Channels of the images.
+            condition_kind: What ``Condition.vector`` means.
+            condition_names: Names of its entries; empty for an unconditional model.
+            train_size: Number of images in the training split.
+            optimizer: From parameters to an optimiser.
+            learning_rate_schedule: Multiplies the optimiser's learning rate; None: constant.
+        """
+        super().__init__()
+        self.save_hyperparameters()
+        self.image_size = (int(image_size[0]), int(image_size[1]))
+        self.image_channels = image_channels
+        self.condition_kind = condition_kind
+        self.condition_names = list(condition_names)
+        self.train_size = train_size
+        self._optimizer = optimizer
+        self._schedule = learning_rate_schedule or Constant()
+
+    @property
+    def condition_size(self) -> int:
+        """Number D of entries of a condition vector; 0 for an unconditional model."""
+        return len(self.condition_names)
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """(C, H, W) of one image."""
+        return (self.image_channels, *self.image_size)
+
+    def setup(self, stage: str) -> None:
+        """Lay the weights out channels last, which convolutions on CPUs and GPUs prefer."""
+        self.to(memory_format=torch.channels_last)
+
+    def described_networks(self) -> dict[str, tuple[nn.Module, tuple[Tensor, ...]]]:
+        """Return the networks to describe by name, each with example inputs of one image."""
+        raise ConfigurationError(f"{type(self).__name__} does not say how its networks are called.")
+
+    def progress(self) -> Progress:
+        """Return how far the attached trainer is."""
+        total = self.trainer.estimated_stepping_batches
+        batches = self.trainer.num_training_batches
+        steps = self.trainer.fit_loop.epoch_loop.total_batch_idx + 1
+        epoch = steps / batches if batches and batches != float("inf") else float(self.current_epoch)
+        return Progress(epoch, min(1.0, self.global_step / total) if total != float("inf") else 0.0)
+
+    def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
+        """Build the optimiser over all trainable weights, its rate following the schedule."""
+        optimizer = self._optimizer(p for p in self.parameters() if p.requires_grad)
+        endless = self.trainer.max_epochs in (None, -1) and self.trainer.max_steps == -1
+        if endless and not isinstance(self._schedule, Constant):
+            raise ConfigurationError(
+                "A learning_rate_schedule needs a planned end: set trainer.max_epochs or trainer.max_steps."
+            )
+        scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda _: self._schedule(self.progress()))
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+    def log_stage(self, stage: str, values: Mapping[str, Tensor | float], batch_size: int) -> None:
+        """Log ``values`` as ``stage/name``: per step and shown while training, per epoch otherwise.
+
+        Args:
+            stage: ``train``, ``val`` or ``test``.
+            values: Scalars by name; ``loss`` also goes to the progress bar.
+            batch_size: Images they are the mean of.
+        """
+        train = stage == "train"
+        for name, value in values.items():
+            self.log(
+                f"{stage}/{name}",
+                value,
+                prog_bar=name in ("loss", "psnr", "kl", "accuracy")
+                and (train or name in ("loss", "accuracy")),
+                on_step=train,
+                on_epoch=not train,
+                batch_size=batch_size,
+                sync_dist=not train,
+            )
+
+
+class GenerativeModule(ImageModule):
+    """The promises of every generator; callbacks, metrics and verbs use nothing else."""
+
+    has_encoder: ClassVar[bool] = False
+    """Whether ``reconstruct`` and ``embed`` work."""
+
+    @abstractmethod
+    def sample(self, condition: Condition, seeds: Tensor) -> Tensor:
+        """Generate one image per seed.
+
+        Image n depends on its seed and condition only, not on the batch it is in (to 1/255).
+        Call in eval mode, without gradients.
+
+        Args:
+            condition: N conditions; both fields None for an unconditional model.
+            seeds: (N,) int64.
+
+        Returns:
+            (N, C, H, W) float32 in [0, 1].
+        """
+
+    def reconstruct(self, batch: Batch) -> Tensor:
+        """Return (N, C, H, W) in [0, 1]: the batch's images through the model and back."""
+        raise ConfigurationError(f"{type(self).__name__} has no encoder: it cannot reconstruct images.")
+
+    def embed(self, batch: Batch) -> Tensor:
+        """Return (N, D) float32: the batch's images as latent vectors."""
+        raise ConfigurationError(f"{type(self).__name__} has no encoder: it cannot embed images.")
+
+    def averaged_parameters(self) -> dict[str, Parameter]:
+        """Return the weights that EMA averages, by name: all; a GAN returns its generator's."""
+        return {name: parameter for name, parameter in self.named_parameters() if parameter.requires_grad}
+
+    def parse_condition(self, text: str) -> Tensor:
+        """Turn a condition as typed (``coast``, ``coast=0.7,forest=0.3``) into its (D,) vector."""
+        return parse_condition(text, self.condition_kind, self.condition_names)
+
+    def predict_step(self, batch: Batch) -> Tensor:
+        """Generate one image for each condition of the batch; the row index is the seed."""
+        seeds = batch.index if batch.index is not None else torch.arange(len(batch))
+        return self.sample(batch.condition, seeds)

@@ -1,0 +1,1 @@
+"""Tests of Vedute; they import helpers from ``tests.data``."""

@@ -1,0 +1,1 @@
+"""Helpers that write tiny fake data for the tests."""

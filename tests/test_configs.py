@@ -1,0 +1,26 @@
+"""Every shipped YAML trains on its painted sample at 32 pixels, samples and reloads."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from vedute.checkpoints import load_checkpoint
+from vedute.cli import main
+
+ROOT = Path(__file__).parents[1]
+CONFIGS = sorted(path.name for path in (ROOT / "configs").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("config", CONFIGS)
+def test_a_config_trains_two_steps_and_leaves_a_whole_run(config: str, tmp_path: Path) -> None:
+    small = "--data.image_size 32 --data.batch_size 8 --trainer.limit_train_batches 2"
+    short = "--trainer.max_epochs 1 --trainer.limit_val_batches 1 --trainer.enable_progress_bar false"
+    options = [*small.split(), *short.split(), "--trainer.default_root_dir", str(tmp_path)]
+    assert main(["fit", "--config", str(ROOT / "configs" / config), *options]) == 0
+    run = tmp_path / "runs" / Path(config).stem / "0"
+    assert (run / "config.yaml").is_file() and (run / "metrics.csv").is_file()
+    for name in ("best", "last"):
+        checkpoint = load_checkpoint(run / "checkpoints" / f"{name}.ckpt")
+        assert {"hyper_parameters", "datamodule_hyper_parameters", "state_dict"} <= checkpoint.keys()

@@ -1,0 +1,1 @@
+"""Lightning callbacks; they use only what GenerativeModule promises."""

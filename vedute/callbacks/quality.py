@@ -1,0 +1,148 @@
+"""How good generated images are, while training goes on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from torch import Tensor
+
+from vedute.callbacks.intervals import is_due
+from vedute.errors import ConfigurationError
+from vedute.metrics.features import pixel_features
+from vedute.metrics.judge import Judge, load_judge
+from vedute.metrics.sets import (
+    Instruments,
+    Measured,
+    distances,
+    generated_batches,
+    matched_rows,
+    real_batches,
+    wanted_images,
+)
+from vedute.promises import as_generator, as_image_data
+
+_SPLIT = "val"
+
+
+class GenerationMetrics(Callback):
+    """Scores images of every class during validation, on the weights that validation uses.
+
+    With a classifier: ``val/q`` and ``val/q/<class>`` (the share recognised), and
+    ``val/fd_classifier``, ``val/kd_classifier``. Without one, or without classes: distances in
+    the pixels of shrunken images, ``val/fd_pixels``, ``val/kd_pixels``. Distances are to
+    validation images, with as many on both sides.
+
+    A metric that decides ``best.ckpt`` must exist at every validation: set ``every_n_epochs``
+    to 1 then.
+    """
+
+    def __init__(
+        self,
+        classifier: str | None = None,
+        every_n_epochs: int = 5,
+        count: int = 32,
+        batch_size: int = 64,
+        seed: int = 0,
+    ) -> None:
+        """Say what judges, when, and how many images.
+
+        Args:
+            classifier: Checkpoint of a trained classifier with the same classes; null: none.
+            every_n_epochs: Epochs between two scores; the last planned epoch always has one.
+            count: Images per class; in total where there are no classes.
+            batch_size: Images computed at a time.
+            seed: Seed of the first image; the next count up.
+
+        Raises:
+            ConfigurationError: A number is below 1, or ``count`` below 2.
+        """
+        if min(every_n_epochs, batch_size) < 1 or count < 2:
+            raise ConfigurationError(
+                "GenerationMetrics needs every_n_epochs and batch_size of at least 1, count of at least 2; "
+                f"got {every_n_epochs}, {batch_size}, {count}."
+            )
+        self.classifier = classifier
+        self.every_n_epochs = every_n_epochs
+        self.count = count
+        self.batch_size = batch_size
+        self.seed = seed
+        # Plain attributes of a callback: none of this enters a checkpoint.
+        self._instruments: Instruments | None = None
+        self._real: Measured | None = None
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Load the judge and check that it fits, before any training.
+
+        Raises:
+            CheckpointError: It cannot be used for this generator.
+        """
+        if stage not in ("fit", "validate") or self._instruments is not None:
+            return
+        generator = as_generator(pl_module)
+        judge: Judge | None = None
+        if self.classifier is not None:
+            judge = load_judge(Path(self.classifier), trainer.strategy.root_device)
+        names = generator.condition_names if generator.condition_kind == "class" else []
+        pixels = [pixel_features(generator.image_channels, generator.image_size)]
+        self._instruments = Instruments(
+            names, generator.image_channels, judge, [] if judge is not None else pixels
+        )
+
+    @torch.no_grad()
+    def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Score when due; here because EMA weights are in place until ``on_validation_end``."""
+        if self._instruments is None or not is_due(trainer, self.every_n_epochs):
+            return
+        generator, data = as_generator(pl_module), as_image_data(getattr(trainer, "datamodule", None))
+        condition, labels, seeds = wanted_images(generator, data, _SPLIT, self.count, self.seed)
+        classes = generator.condition_kind == "class"
+        real_labels = torch.from_numpy(data.labels(_SPLIT)) if classes else None
+        # Seeded, so every rank and every epoch takes the same rows.
+        rows, real_rows = matched_rows([labels, real_labels], [len(seeds), data.size(_SPLIT)], self.seed)
+        mine = _share(trainer, len(seeds))
+        generated = self._instruments.measure(
+            generated_batches(
+                generator,
+                condition if not len(condition) else condition[mine],
+                None if labels is None else labels[mine],
+                seeds[mine],
+                self.batch_size,
+            )
+        )
+        generated = _joined(trainer, pl_module, generated, labels, len(seeds))
+        if self._real is None:
+            part = real_rows[_share(trainer, len(real_rows))]
+            real = self._instruments.measure(real_batches(data, _SPLIT, part, self.batch_size, classes))
+            kept = None if real_labels is None else real_labels[real_rows]
+            self._real = _joined(trainer, pl_module, real, kept, len(real_rows))
+        scores = distances(generated[rows], self._real, self._instruments.extractors)
+        quality = self._instruments.quality(generated)
+        if quality is not None:
+            scores["q"] = float(quality.mean)
+            for name, value in zip(generator.condition_names, quality.per_class.tolist(), strict=True):
+                scores[f"q/{name}"] = value
+        for name, value in scores.items():
+            # Every rank has the same value.
+            pl_module.log(f"val/{name}", value, prog_bar=name == "q", batch_size=1, sync_dist=True)
+
+
+def _share(trainer: Trainer, count: int) -> Tensor:
+    """Return this rank's part of ``count`` rows; all parts have one length, the first rows filling up."""
+    ranks = trainer.world_size
+    return torch.arange(trainer.global_rank, -(-count // ranks) * ranks, ranks) % count
+
+
+def _joined(
+    trainer: Trainer, module: LightningModule, part: Measured, labels: Tensor | None, count: int
+) -> Measured:
+    """Bring the ranks' parts together, on every rank."""
+    if trainer.world_size == 1:
+        return part
+    features = {}
+    for name, value in part.features.items():
+        gathered = module.all_gather(value.to(module.device))  # (ranks, n, F)
+        assert isinstance(gathered, Tensor)
+        features[name] = gathered.transpose(0, 1).flatten(0, 1)[:count].cpu()
+    return Measured(features, labels)

@@ -1,0 +1,75 @@
+"""A grid of samples while training goes on."""
+
+from __future__ import annotations
+
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from torch import Tensor
+
+from vedute.batch import Batch, Condition
+from vedute.callbacks.intervals import is_due
+from vedute.callbacks.pictures import save_picture
+from vedute.promises import Generator, as_generator, as_image_data
+from vedute.report.grid import image_grid
+
+
+class SampleGrid(Callback):
+    """Draws a row of samples per condition, always with the same seeds, during validation.
+
+    The picture goes to ``samples/`` in the run folder and to every logger. A module that
+    encodes also gets ``reconstructions``: validation images above what comes back.
+    """
+
+    def __init__(self, every_n_epochs: int = 5, columns: int = 8, seed: int = 0, rows: int = 12) -> None:
+        """Say when and how much.
+
+        Args:
+            every_n_epochs: Epochs between two grids; the last epoch always has one.
+            columns: Samples per condition.
+            seed: Seed of the first column; the next columns count up.
+            rows: At most this many conditions.
+        """
+        if every_n_epochs < 1 or columns < 1 or rows < 1:
+            raise ValueError("SampleGrid needs every_n_epochs, columns and rows >= 1")
+        self.every_n_epochs = every_n_epochs
+        self.columns = columns
+        self.seed = seed
+        self.rows = rows
+
+    @torch.no_grad()
+    def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Draw when due; here because EMA weights are in place until ``on_validation_end``."""
+        if not trainer.is_global_zero or not is_due(trainer, self.every_n_epochs):
+            return
+        generator, data = as_generator(pl_module), as_image_data(getattr(trainer, "datamodule", None))
+        file_name = f"epoch_{trainer.current_epoch + 1:04d}.png"
+        images, titles = self._samples(generator, data.batch("val", range(min(self.rows, data.size("val")))))
+        save_picture(trainer, image_grid(images, self.columns, titles), "samples", file_name)
+        if generator.has_encoder:
+            batch = data.batch("val", spread(data.size("val"), self.columns)).to(generator.device)
+            pairs = torch.cat([batch.image, generator.reconstruct(batch)])
+            picture = image_grid(pairs, len(batch), ["real", "reconstructed"])
+            save_picture(trainer, picture, "reconstructions", f"reconstructions_{file_name}")
+
+    def _samples(self, generator: Generator, batch: Batch) -> tuple[Tensor, list[str] | None]:
+        """Return rows * columns samples and the rows' titles.
+
+        Classes give a row each; any other condition takes the validation split's first ones.
+        """
+        if generator.condition_kind == "none":
+            seeds = torch.arange(self.seed, self.seed + self.columns**2)
+            return generator.sample(Condition(), seeds), None
+        titles: list[str] | None = None
+        condition = batch.condition
+        if generator.condition_kind == "class":
+            titles = generator.condition_names[: self.rows]
+            condition = Condition(torch.eye(len(generator.condition_names))[: self.rows])
+        condition = condition.map(lambda tensor: tensor.repeat_interleave(self.columns, dim=0))
+        seeds = torch.arange(self.seed, self.seed + self.columns).repeat(len(condition) // self.columns)
+        return generator.sample(condition.to(generator.device), seeds), titles
+
+
+def spread(size: int, count: int) -> list[int]:
+    """Return ``count`` rows (fewer in a small split) evenly spread over a split of ``size`` images."""
+    count = min(count, size)
+    return [position * size // count for position in range(count)]

@@ -1,0 +1,194 @@
+"""``evaluate``: the quality card of one generator, as a table, JSON and a picture."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from vedute.cli.inference import parser, pick_device, positive, progress
+from vedute.errors import CheckpointError, ConfigurationError
+from vedute.files import whole
+
+if TYPE_CHECKING:
+    import torch
+
+    from lightning_modules.base import GenerativeModule
+    from vedute.metrics.sets import Instruments
+
+_PACKAGES = ("torch", "torchvision", "lightning", "torchmetrics", "torch-fidelity", "numpy")
+
+
+def main(args: Sequence[str]) -> int:
+    """Score a generator.
+
+    Args:
+        args: The verb's options.
+
+    Returns:
+        0.
+
+    Raises:
+        CheckpointError: The generator or the classifier cannot be used, or not together.
+        ConfigurationError: An option cannot be used.
+        DataError: The data cannot be used, or the generated images are no numbers.
+    """
+    given = _options().parse_args(list(args))
+
+    from vedute.run_folder import folder_of_checkpoint, shown
+
+    output: Path = given.output or folder_of_checkpoint(given.checkpoint) / "evaluation.json"
+    if output.suffix.lower() != ".json" or output.is_dir():
+        raise ConfigurationError(f"--output {output}: give a file name that ends in .json.")
+    start = time.monotonic()
+    device = pick_device(given.device)
+
+    from rich.console import Console
+
+    from lightning_modules.base import GenerativeModule
+    from vedute.checkpoints import load_checkpoint, load_datamodule, load_module
+    from vedute.metrics.card import SPLIT, make_card
+    from vedute.promises import as_generator, as_image_data
+    from vedute.report.card import card_picture, card_table
+
+    model = load_module(given.checkpoint, GenerativeModule, device)  # type: ignore[type-abstract]  # only asked what it is
+    instruments, left_out = _instruments(model, given, device)
+    overrides = {} if given.root is None else {"root": str(given.root)}
+    data = as_image_data(load_datamodule(given.checkpoint, overrides))
+    card = make_card(
+        as_generator(model), data, instruments, given.count, given.seed, given.batch_size, progress
+    )
+    notes = [*left_out, *card.notes]
+    content: dict[str, object] = {
+        "checkpoint": str(given.checkpoint),
+        "classifier": None if given.classifier is None else str(given.classifier),
+        "model": type(model).__name__,
+        "classes": card.classes,
+        **card.scores(),
+        "features": {
+            extractor.name: {"size": extractor.size, "resizing": extractor.resizing}
+            for extractor in instruments.extractors
+        },
+        "settings": {
+            "count": given.count,
+            "seed": given.seed,
+            "batch_size": given.batch_size,
+            "split": SPLIT,
+            "floor": f"train against {SPLIT}",
+            "image_size": list(model.image_size),
+            "image_levels": 256,
+            "averaged_weights": isinstance(load_checkpoint(given.checkpoint).get("ema_state_dict"), dict),
+            "device": str(device),
+        },
+        "notes": notes,
+        "versions": _versions(),
+        "seconds": round(time.monotonic() - start, 2),
+    }
+    with whole(output) as temporary:
+        temporary.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+    picture = output.with_suffix(".png")
+    with whole(picture) as temporary:
+        card_picture(card).save(temporary, format="PNG")
+    Console().print(card_table(card))
+    for note in notes:
+        print(note)
+    print(f"Written to {shown(output)} and {shown(picture)}")
+    return 0
+
+
+def _options() -> argparse.ArgumentParser:
+    options = parser(
+        "evaluate",
+        "Score a generator: are its images recognised (Q), how far are they from real ones "
+        "(Fréchet and kernel distances), how well does it reconstruct. Beside each score stands what real "
+        "images get: test images under the same classifier, training against test images for distances.",
+    )
+    options.add_argument(
+        "--classifier",
+        type=Path,
+        metavar="FILE",
+        help="checkpoint of a classifier trained on the same classes, which judges; none: no Q, and "
+        "distances in pixels only",
+    )
+    options.add_argument(
+        "--count",
+        type=positive,
+        default=128,
+        metavar="N",
+        help="images to generate per class; in total where the model has no classes",
+    )
+    options.add_argument(
+        "--seed",
+        type=int,
+        default=0,
+        metavar="S",
+        help="seed of the first image (the next count up) and of every choice of real images",
+    )
+    options.add_argument(
+        "--data.root",
+        dest="root",
+        type=Path,
+        metavar="FOLDER",
+        help="folder of the real data; none: where the checkpoint was trained from",
+    )
+    options.add_argument(
+        "--weights-dir",
+        type=Path,
+        metavar="FOLDER",
+        help="folder of pretrained weights, for fid and kid; none: VEDUTE_WEIGHTS, then torch's cache",
+    )
+    options.add_argument(
+        "--output",
+        type=Path,
+        metavar="FILE.json",
+        help="where to write the card (and FILE.png beside it); none: evaluation.json in the run folder",
+    )
+    return options
+
+
+def _instruments(
+    model: GenerativeModule, given: argparse.Namespace, device: torch.device
+) -> tuple[Instruments, list[str]]:
+    """Return what can be measured with here, and a line for each thing that cannot.
+
+    Raises:
+        CheckpointError: The classifier cannot be used for this model.
+    """
+    from vedute.metrics.features import (
+        MissingWeightsError,
+        find_inception,
+        inception_features,
+        pixel_features,
+    )
+    from vedute.metrics.judge import load_judge
+    from vedute.metrics.sets import Instruments
+
+    left_out: list[str] = []
+    names = model.condition_names if model.condition_kind == "class" else []
+    judge = None
+    if given.classifier is None:
+        left_out.append("No --classifier is given: Q and the distances in its features are left out.")
+    else:
+        judge = load_judge(given.classifier, device)
+        if not names:
+            raise CheckpointError(
+                f"{given.checkpoint} has no classes (its condition kind is '{model.condition_kind}') for a "
+                "classifier to recognise: leave out --classifier."
+            )
+    extractors = [pixel_features(model.image_channels, model.image_size)]
+    try:
+        extractors.append(inception_features(find_inception(given.weights_dir), device))
+    except MissingWeightsError as missing:
+        left_out.append(str(missing))
+    return Instruments(names, model.image_channels, judge, extractors), left_out
+
+
+def _versions() -> dict[str, str]:
+    from importlib.metadata import version
+
+    from vedute import __version__
+
+    return {"vedute": __version__, **{package: version(package) for package in _PACKAGES}}

@@ -1,0 +1,104 @@
+"""What the verbs that use a trained generator share: its options, its device, its batches."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from vedute.cli import program
+from vedute.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+
+def parser(verb: str, description: str) -> argparse.ArgumentParser:
+    """Return a verb's parser with the options that every use of a checkpoint has."""
+    options = argparse.ArgumentParser(
+        prog=f"{program()} {verb}",
+        description=description,
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    options.add_argument(
+        "--checkpoint",
+        type=Path,
+        required=True,
+        metavar="FILE",
+        help="checkpoint of a run, e.g. runs/NAME/0/checkpoints/best.ckpt",
+    )
+    options.add_argument(
+        "--device", default="auto", metavar="NAME", help="cpu, cuda, cuda:1, mps, or auto: the fastest here"
+    )
+    options.add_argument(
+        "--batch-size", type=positive, default=64, metavar="N", help="images computed at a time"
+    )
+    return options
+
+
+def positive(text: str) -> int:
+    """Return a number of at least 1 from an option."""
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError("must be at least 1")
+    return value
+
+
+def pick_device(name: str) -> torch.device:
+    """Return the device of that name.
+
+    Raises:
+        ConfigurationError: This machine does not have it.
+    """
+    import torch
+
+    if name == "auto":
+        accelerator = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
+        return accelerator or torch.device("cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise ConfigurationError(
+            f"--device {name} does not work here: {reason} '{program()} doctor' lists what does."
+        ) from error
+    return device
+
+
+@contextmanager
+def progress(title: str, total: int) -> Iterator[Callable[[int], None]]:
+    """Show a bar on a terminal; yields what advances it."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    console = Console(stderr=True)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task(title, total=total)
+        yield lambda count: bar.advance(task, count)
+
+
+def in_batches(title: str, count: int, batch_size: int, compute: Callable[[slice], Tensor]) -> Tensor:
+    """Compute ``count`` images batch by batch, with a bar.
+
+    Args:
+        title: What the bar says.
+        count: Number of images N.
+        batch_size: Images at a time.
+        compute: From rows to images (n, C, H, W) in [0, 1].
+
+    Returns:
+        (N, C, H, W) float32 on the CPU.
+    """
+    import torch
+
+    parts = []
+    with progress(title, count) as advance, torch.inference_mode():
+        for start in range(0, count, batch_size):
+            rows = slice(start, min(start + batch_size, count))
+            parts.append(compute(rows).float().cpu())
+            advance(rows.stop - start)
+    return torch.cat(parts)

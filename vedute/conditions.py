@@ -1,0 +1,72 @@
+"""Conditions as a person writes them: ``coast``, ``coast=0.7,mountain=0.3``, ``Moira=9``."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from vedute.batch import ConditionKind
+from vedute.errors import ConditionError
+
+
+def match_name(name: str, names: Sequence[str]) -> int:
+    """Return the position of ``name`` in ``names``, whatever the case.
+
+    Raises:
+        ConditionError: There is none; the message suggests the nearest and lists the first few.
+    """
+    folded = [known.casefold() for known in names]
+    wanted = name.strip().casefold()
+    if wanted in folded:
+        return folded.index(wanted)
+    near = difflib.get_close_matches(wanted, folded, n=1, cutoff=0.5)
+    hint = f" Did you mean '{names[folded.index(near[0])]}'?" if near else ""
+    shown = ", ".join(names[:20]) + (", ..." if len(names) > 20 else "")
+    raise ConditionError(f"Unknown condition '{name.strip()}'.{hint} Known: {shown}.")
+
+
+def parse_condition(text: str, kind: ConditionKind, names: Sequence[str]) -> Tensor:
+    """Turn a condition as typed into its vector.
+
+    Args:
+        text: One name (``coast``) or ``name=value`` pairs joined by commas.
+        kind: What the vector means. For ``class``, one name is one-hot and pairs are
+            probabilities (their sum at most 1: a fuzzy label). For ``score``, pairs must name
+            every score.
+        names: The D entries of the vector.
+
+    Returns:
+        (D,) float32.
+
+    Raises:
+        ConditionError: An unknown name, a value that is no number, or a kind without a vector.
+    """
+    if kind not in ("class", "score"):
+        raise ConditionError(f"This model takes no condition by name (its condition kind is '{kind}').")
+    vector = torch.zeros(len(names))
+    given = set()
+    for part in text.split(","):
+        name, equals, value = part.partition("=")
+        position = match_name(name, names)
+        if position in given:
+            raise ConditionError(f"'{names[position]}' is given twice in the condition '{text}'.")
+        given.add(position)
+        if not equals and kind == "score":
+            raise ConditionError(f"Give a value for each score, e.g. '{names[0]}=9'; got '{part}'.")
+        try:
+            vector[position] = float(value) if equals else 1.0
+        except ValueError:
+            raise ConditionError(f"'{value}' in the condition '{text}' is no number.") from None
+    if kind == "class":
+        if vector.min() < 0 or vector.sum() > 1 + 1e-6 or vector.sum() <= 0:
+            raise ConditionError(
+                f"The condition '{text}' is no class label: probabilities lie in [0, 1] and sum to at "
+                f"most 1 (got {vector.sum():g}); a single class is written by its name alone."
+            )
+    elif len(given) != len(names):
+        missing = ", ".join(name for i, name in enumerate(names) if i not in given)
+        raise ConditionError(f"The condition '{text}' leaves out: {missing}.")
+    return vector

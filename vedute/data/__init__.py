@@ -1,0 +1,1 @@
+"""Readers, the prepared cache, painted samples."""

@@ -1,0 +1,242 @@
+"""Writing a prepared cache: decoding all records of a source in parallel into one file.
+
+The work is done by threads: decoding and resizing leave the interpreter free, and threads share the
+lock, the progress bar and the fate of their process. Where caches lie and when they are written is
+decided in ``cache.py``.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import errno
+import json
+import shutil
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from threading import Event
+from typing import BinaryIO, Literal
+
+import numpy as np
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TimeRemainingColumn
+from rich.text import Text
+
+from vedute import __version__
+from vedute.data.decoding import ImageBatch, Preparation
+from vedute.data.prepared import FORMAT, HEADER_SIZE, IMAGES, LABELS, MANIFEST, images_header
+from vedute.data.source import Part, Record, Source
+from vedute.errors import DataError, VeduteError
+from vedute.files import whole
+
+_MOVE_BYTES = 8 << 20
+
+
+def refusal(message: str, others: int) -> str:
+    """Say that a record is broken, how many others are, and how to leave them out."""
+    more = f" {others:,} more records are broken." if others else ""
+    return f"{message}{more} To leave broken records out, set on_error to skip."
+
+
+class _Speed(ProgressColumn):
+    def render(self, task: Task) -> Text:
+        return Text(f"{task.finished_speed or task.speed or 0:,.0f} images/s")
+
+
+@dataclasses.dataclass(frozen=True)
+class _Result:
+    """What became of one part: ``labels`` of the images that were written, in order, and the rest."""
+
+    labels: list[int]
+    skipped: list[str]
+
+    def __len__(self) -> int:
+        """Return the number of records that were read."""
+        return len(self.labels) + len(self.skipped)
+
+
+class Build:
+    """One run through a source that writes a cache."""
+
+    def __init__(
+        self,
+        source: Source,
+        preparation: Preparation,
+        name: str,
+        on_error: Literal["raise", "skip"],
+        workers: int,
+        console: Console,
+    ) -> None:
+        """Keep what ``vedute.data.cache.prepare`` was asked for.
+
+        Args:
+            source: The images.
+            preparation: What to do with each.
+            name: What the images are, for messages.
+            on_error: Whether a broken record is an error or is left out.
+            workers: Threads that decode.
+            console: Where messages and the progress bar go.
+        """
+        self.source = source
+        self.preparation = preparation
+        self.name = name
+        self.on_error = on_error
+        self.workers = workers
+        self.console = console
+        self.row_bytes = preparation.image_size[0] * preparation.image_size[1] * preparation.channels
+
+    def write(self, folder: Path, fingerprint: str) -> None:
+        """Write the cache into ``folder``, whole or not at all."""
+        total = self._check(folder)
+        height, width = self.preparation.image_size
+        self.console.print(
+            f"Preparing {self.name}: {total:,} records to {height} x {width}, "
+            f"{total * self.row_bytes / 1e6:,.0f} MB in {folder}"
+        )
+        begin = time.perf_counter()
+        try:
+            with whole(folder) as partial:
+                partial.mkdir()
+                results = self._decode(partial / IMAGES, total)
+                labels = np.array([label for result in results for label in result.labels], dtype=np.int64)
+                skipped = [line for result in results for line in result.skipped]
+                if len(labels) == 0:
+                    raise DataError(f"{self.name}: none of the {total:,} records can be used. {skipped[0]}")
+                self._finish_images(partial / IMAGES, results)
+                np.save(partial / LABELS, labels)
+                (partial / MANIFEST).write_text(
+                    json.dumps(self._manifest(fingerprint, len(labels), skipped), indent=1), encoding="utf-8"
+                )
+        except OSError as error:
+            if error.errno != errno.EFBIG:
+                raise
+            raise VeduteError(
+                f"{folder} could not be written: it is larger than the largest file that this system or user "
+                "may write (ulimit -f). Raise the limit, or choose a smaller image size."
+            ) from error
+        seconds = time.perf_counter() - begin
+        rate = total / max(seconds, 1e-6)
+        self.console.print(f"Prepared {self.name} in {seconds:.1f} s ({rate:,.0f} images/s).")
+
+    def _check(self, folder: Path) -> int:
+        """Refuse what can be refused before the work begins; return the number of records."""
+        broken = self.source.broken()
+        if broken and self.on_error == "raise":
+            raise DataError(refusal(str(broken[0]), len(broken) - 1))
+        total = len(self.source)
+        if total == 0:
+            files = self.source.files()
+            raise DataError(
+                f"{self.name}: there are no records in its {len(files)} files (the first is {files[0]})."
+            )
+        needed = total * self.row_bytes
+        free = shutil.disk_usage(folder.parent).free
+        if needed > free:
+            raise VeduteError(
+                f"{self.name} needs {needed / 1e6:,.0f} MB in {folder.parent}, but only "
+                f"{free / 1e6:,.0f} MB are free. Free some space, choose a smaller image size, "
+                "or another place with VEDUTE_CACHE."
+            )
+        return total
+
+    def _manifest(self, fingerprint: str, count: int, skipped: list[str]) -> dict[str, object]:
+        return {
+            "format": FORMAT,
+            "name": self.name,
+            "count": count,
+            "preparation": dataclasses.asdict(self.preparation),
+            "source": self.source.settings(),
+            "fingerprint": fingerprint,
+            "skipped": skipped,
+            "vedute": __version__,
+        }
+
+    def _decode(self, path: Path, total: int) -> list[_Result]:
+        """Decode all parts in parallel, each into its own rows of the file."""
+        path.touch()
+        stop = Event()
+        columns = (BarColumn(), MofNCompleteColumn(), _Speed(), TimeRemainingColumn())
+        executor = ThreadPoolExecutor(self.workers, thread_name_prefix="prepare")
+        with Progress(*columns, console=self.console) as bar:
+            task = bar.add_task(self.name, total=total)
+
+            def advance(count: int) -> None:
+                bar.advance(task, count)
+
+            try:
+                futures = []
+                row = 0
+                for part in self.source.parts():
+                    futures.append(executor.submit(self._decode_part, part, path, row, stop, advance))
+                    row += part.count()
+                return [future.result() for future in futures]  # in order: the first broken record is named
+            finally:
+                stop.set()  # after an error or Ctrl-C: do not finish parts that nobody wants
+                executor.shutdown(cancel_futures=True)
+
+    def _decode_part(
+        self, part: Part, path: Path, row: int, stop: Event, advance: Callable[[int], None]
+    ) -> _Result:
+        result = _Result([], [])
+        batch = ImageBatch(self.preparation)
+        shown = 0
+        with path.open("r+b", buffering=0) as file:
+            file.seek(HEADER_SIZE + row * self.row_bytes)
+            for entry in part.read():
+                if stop.is_set():
+                    break
+                try:
+                    result.labels.append(_decode_entry(entry, batch))
+                except DataError as error:
+                    if self.on_error == "raise":
+                        raise DataError(refusal(str(error), 0)) from error
+                    result.skipped.append(str(error))
+                if batch.full:
+                    _write(file, batch.take().reshape(-1).data)
+                    advance(len(result) - shown)
+                    shown = len(result)
+            _write(file, batch.take().reshape(-1).data)
+        advance(len(result) - shown)
+        return result
+
+    def _finish_images(self, path: Path, results: list[_Result]) -> None:
+        """Close the gaps that skipped records have left, cut the file to size and write its header."""
+        count = 0
+        with path.open("r+b", buffering=0) as file:
+            row = 0
+            for part, result in zip(self.source.parts(), results, strict=True):
+                if row != count:
+                    self._move(file, row, count, len(result.labels))
+                count += len(result.labels)
+                row += part.count()
+            file.truncate(HEADER_SIZE + count * self.row_bytes)
+            file.seek(0)
+            _write(file, images_header((count, *self.preparation.image_size, self.preparation.channels)))
+
+    def _move(self, file: BinaryIO, row: int, to: int, count: int) -> None:
+        step = max(1, _MOVE_BYTES // self.row_bytes)
+        for start in range(0, count, step):
+            rows = min(step, count - start)
+            file.seek(HEADER_SIZE + (row + start) * self.row_bytes)
+            data = file.read(rows * self.row_bytes)
+            file.seek(HEADER_SIZE + (to + start) * self.row_bytes)
+            _write(file, data)
+
+
+def _decode_entry(entry: Record | DataError, batch: ImageBatch) -> int:
+    """Add a record's image to the batch and return its label."""
+    if isinstance(entry, DataError):
+        raise entry
+    try:
+        batch.add(entry.payload)
+    except DataError as error:
+        raise DataError(f"{entry.origin}: the payload is {error}.") from error
+    return -1 if entry.label is None else entry.label
+
+
+def _write(file: BinaryIO, data: bytes | memoryview) -> None:
+    """Write all of ``data``; an unbuffered file may take only a part at a time."""
+    view = memoryview(data)
+    while len(view):
+        view = view[file.write(view) :]

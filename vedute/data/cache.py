@@ -1,0 +1,159 @@
+"""The prepared cache: a source's images are decoded once, by all cores, and then only mapped.
+
+A cache is a folder that appears when it is complete, so a kill or a full disk leaves nothing that
+could be taken for one. Its name follows from the files' paths, the reader's settings and the
+preparation; when sizes or times of the files change, it is written anew in the same place. Of
+several processes that want the same cache, one writes it and the others wait.
+
+The decoding itself is in ``building.py``.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Literal
+
+from filelock import FileLock, Timeout
+from rich.console import Console
+
+from vedute.data.building import Build, refusal
+from vedute.data.decoding import Preparation
+from vedute.data.prepared import MANIFEST, PreparedImages, open_prepared
+from vedute.data.source import Source
+from vedute.errors import DataError, VeduteError
+from vedute.files import cache_folder
+
+__all__ = ["Preparation", "PreparedImages", "prepare"]
+
+_LISTED = 5  # skipped records that are shown; the manifest has all
+
+
+def prepare(
+    source: Source,
+    preparation: Preparation,
+    *,
+    name: str,
+    cache: Path | None = None,
+    on_error: Literal["raise", "skip"] = "raise",
+    workers: int | None = None,
+    progress: bool = True,
+) -> PreparedImages:
+    """Decode a source's images into a cache, or open the cache that exists.
+
+    Args:
+        source: The images.
+        preparation: Size, channels and crop.
+        name: What the images are, for messages and the folder's name: ``landscapes/train``.
+        cache: The folder of caches; None: ``vedute.files.cache_folder()``.
+        on_error: ``raise`` refuses a source with a broken record; ``skip`` leaves such records out
+            and lists them.
+        workers: Threads that decode; None: one for each core this process may use.
+        progress: Say on stderr what is done, with a progress bar.
+
+    Raises:
+        DataError: A file is missing, a record is broken, or there are no usable records.
+        VeduteError: The disk is full, or the cache's place cannot be written.
+    """
+    console = Console(stderr=True, quiet=not progress, highlight=False, soft_wrap=True, markup=False)
+    files = _absolute(source.files())
+    fingerprint = _fingerprint(files)
+    folder = (cache or cache_folder()) / "prepared" / _folder_name(files, source, preparation, name)
+    prepared = open_prepared(folder, fingerprint)
+    if prepared is None:
+        _remove_stale(folder.parent)
+        with _lock(folder, name, console):
+            prepared = open_prepared(folder, fingerprint)  # another process may have been first
+            if prepared is None:
+                if folder.exists():
+                    console.print(f"{name}: the source has changed since it was prepared; preparing it anew.")
+                threads = workers or _usable_cores()
+                Build(source, preparation, name, on_error, threads, console).write(folder, fingerprint)
+                prepared = PreparedImages(folder)
+    if prepared.skipped and on_error == "raise":
+        raise DataError(refusal(prepared.skipped[0], len(prepared.skipped) - 1))
+    if prepared.skipped:
+        listed = [*prepared.skipped[:_LISTED], "..."][: len(prepared.skipped)]
+        console.print(
+            f"{name}: {len(prepared.skipped):,} broken records were skipped, {len(prepared):,} are used; "
+            f"all are listed in {folder / MANIFEST}:\n  " + "\n  ".join(listed)
+        )
+    return prepared
+
+
+def _digest(lines: list[str]) -> str:
+    return hashlib.sha256("\n".join(lines).encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def _absolute(files: list[Path]) -> list[Path]:
+    """Return the files' paths without links and dots, resolving each folder once: there may be many files."""
+    folders = {folder: folder.resolve() for folder in {path.parent for path in files}}
+    return [folders[path.parent] / path.name for path in files]
+
+
+def _fingerprint(files: list[Path]) -> str:
+    lines = []
+    for path in files:
+        try:
+            status = path.stat()
+        except OSError as error:
+            raise DataError(f"{path} cannot be read: {error.strerror}.") from error
+        lines.append(f"{path} {status.st_size} {status.st_mtime_ns}")
+    return _digest(lines)
+
+
+def _folder_name(files: list[Path], source: Source, preparation: Preparation, name: str) -> str:
+    what = {**source.settings(), **dataclasses.asdict(preparation)}
+    digest = _digest([*map(str, files), json.dumps(what, sort_keys=True)])
+    height, width = preparation.image_size
+    readable = re.sub(r"[^A-Za-z0-9]+", "-", name).strip("-").lower()
+    return f"{readable}-{height}x{width}-{digest[:16]}"
+
+
+def _usable_cores() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _lock_path(folder: Path) -> Path:
+    return folder.with_name(f".{folder.name}.lock")
+
+
+@contextmanager
+def _lock(folder: Path, name: str, console: Console) -> Iterator[None]:
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(_lock_path(folder))
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            console.print(f"{name}: waiting for another process that is preparing it.")
+            lock.acquire(poll_interval=0.1)
+    except OSError as error:
+        raise VeduteError(
+            f"The cache folder {folder.parent} cannot be written: {error.strerror}. "
+            "Choose another place with VEDUTE_CACHE."
+        ) from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _remove_stale(parent: Path) -> None:
+    """Remove what killed processes have left: unfinished folders whose lock nobody holds."""
+    for partial in parent.glob(".*.partial"):
+        folder = partial.with_name(partial.name[1:].rsplit(".", 2)[0])
+        try:
+            with FileLock(_lock_path(folder), timeout=0):
+                shutil.rmtree(partial, ignore_errors=True)
+        except (Timeout, OSError):
+            continue

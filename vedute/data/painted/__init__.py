@@ -1,0 +1,1 @@
+"""Painted samples: procedural pictures that let every configuration run on a fresh machine."""

@@ -1,0 +1,25 @@
+"""The errors that a user can cause, each with a message a user can act on.
+
+The command line turns any :class:`VeduteError` into its message and exit code 2,
+without a traceback. Bugs raise ordinary Python exceptions.
+"""
+
+
+class VeduteError(Exception):
+    """Something that the user gave cannot be used; the message says what, and what to do."""
+
+
+class ConfigurationError(VeduteError):
+    """Options that contradict each other, or a value out of its range."""
+
+
+class DataError(VeduteError):
+    """A data set that is missing, empty, broken or does not fit the options."""
+
+
+class CheckpointError(VeduteError):
+    """A checkpoint that is missing, broken, unsafe or of the wrong kind."""
+
+
+class ConditionError(VeduteError):
+    """A condition that the model does not know."""

@@ -1,0 +1,1 @@
+"""Metrics of generated and reconstructed images, as torchmetrics classes."""

@@ -1,0 +1,108 @@
+"""The default VAE network: convolutions down to a small map, residual blocks, FiLM."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from vedute.networks.blocks import ConditionEmbedding, ResidualBlock, group_norm
+from vedute.networks.vae import VAENetwork, require_divisible
+
+
+class ResidualVAE(VAENetwork):
+    """Encoder and decoder with one resolution level per width, meeting at a small map.
+
+    Each level halves the map. With four levels, 64x64 images meet at 4x4, where a dense
+    layer of a few hundred thousand weights does what takes the reference's networks
+    (S1 wide+) hundreds of millions. The condition modulates every block (FiLM), so that it
+    cannot be ignored, and also stands beside z and the features.
+    """
+
+    def __init__(
+        self,
+        image_size: tuple[int, int],
+        image_channels: int,
+        condition_size: int,
+        latent_size: int = 128,
+        encoder_widths: Sequence[int] = (32, 64, 128, 192),
+        decoder_widths: Sequence[int] = (32, 64, 128, 192),
+        encoder_blocks: int = 1,
+        decoder_blocks: int = 1,
+        embedding_size: int = 64,
+    ) -> None:
+        """Build the network.
+
+        Args:
+            image_size: Height and width, pixels; multiples of 2 ** number of levels.
+            image_channels: Channels of an image.
+            condition_size: Entries of the condition vector; 0: unconditional.
+            latent_size: Entries of the latent vector.
+            encoder_widths: Channels per level, finest first.
+            decoder_widths: Channels per level, finest first; as many as the encoder's.
+            encoder_blocks: Residual blocks per level of the encoder.
+            decoder_blocks: Residual blocks per level of the decoder.
+            embedding_size: Size of the condition's embedding.
+
+        Raises:
+            ConfigurationError: The image size does not divide.
+            ValueError: Encoder and decoder have different numbers of levels.
+        """
+        super().__init__(image_size, image_channels, condition_size, latent_size)
+        if len(encoder_widths) != len(decoder_widths):
+            raise ValueError("encoder_widths and decoder_widths must have the same length")
+        levels = len(encoder_widths)
+        require_divisible(image_size, 2**levels, type(self).__name__)
+        self.map_size = (image_size[0] >> levels, image_size[1] >> levels)
+        map_area = self.map_size[0] * self.map_size[1]
+        self.embed_condition = ConditionEmbedding(condition_size, embedding_size)
+        embedding = self.embed_condition.embedding_size
+
+        # Space-to-depth in front: the finest level works on half the resolution, a quarter the cost.
+        self.encoder = nn.ModuleList([nn.Conv2d(4 * image_channels, encoder_widths[0], 3, padding=1)])
+        for level, width in enumerate(encoder_widths):
+            if level:
+                self.encoder.append(nn.Conv2d(encoder_widths[level - 1], width, 3, stride=2, padding=1))
+            self.encoder.extend(ResidualBlock(width, embedding) for _ in range(encoder_blocks))
+        self.encoder_norm = group_norm(encoder_widths[-1])
+        self.head = nn.Linear(encoder_widths[-1] * map_area + embedding, 2 * latent_size)
+
+        self.expand = nn.Linear(latent_size + embedding, decoder_widths[-1] * map_area)
+        self.decoder = nn.ModuleList()
+        for level in reversed(range(levels)):
+            width = decoder_widths[level]
+            self.decoder.extend(ResidualBlock(width, embedding) for _ in range(decoder_blocks))
+            if level:
+                # Bilinear upsampling: pixel shuffle left a lattice that short trainings did not lose.
+                self.decoder.append(
+                    nn.Sequential(
+                        nn.Conv2d(width, decoder_widths[level - 1], 1),
+                        nn.Upsample(scale_factor=2, mode="bilinear"),
+                    )
+                )
+        self.decoder_norm = group_norm(decoder_widths[0])
+        # Zero padding here would draw a frame around every image.
+        self.to_image = nn.Conv2d(decoder_widths[0], image_channels, 3, padding=1, padding_mode="replicate")
+
+    def encode(self, image: Tensor, condition: Tensor) -> tuple[Tensor, Tensor]:
+        """Return mu and logvar, (N, Z) each; see the base class."""
+        embedding = self.embed_condition(condition)  # (N, E)
+        h = F.pixel_unshuffle(2 * image - 1, 2)  # (N, 4C, H/2, W/2)
+        for layer in self.encoder:
+            h = layer(h, embedding) if isinstance(layer, ResidualBlock) else layer(h)
+        h = F.silu(self.encoder_norm(h)).flatten(1)  # (N, width * map area)
+        mu, logvar = self.head(torch.cat([h, embedding], dim=1)).chunk(2, dim=1)
+        return mu, logvar
+
+    def decode(self, z: Tensor, condition: Tensor) -> Tensor:
+        """Return images (N, C, H, W) in [0, 1]; see the base class."""
+        embedding = self.embed_condition(condition)  # (N, E)
+        h = self.expand(torch.cat([z, embedding], dim=1))
+        h = h.reshape(len(z), -1, *self.map_size).contiguous(memory_format=torch.channels_last)
+        for layer in self.decoder:
+            h = layer(h, embedding) if isinstance(layer, ResidualBlock) else layer(h)
+        h = F.silu(self.decoder_norm(h))  # (N, width, H/2, W/2)
+        h = F.interpolate(h, scale_factor=2, mode="bilinear")
+        return torch.sigmoid(self.to_image(h).float())

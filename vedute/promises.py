@@ -1,0 +1,83 @@
+"""What callbacks, metrics and verbs may expect of a generator and of a data set.
+
+The base classes in ``lightning_modules.base`` and ``datamodules.base`` keep these promises;
+they are stated here as protocols, because nothing in ``vedute`` imports those packages.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from vedute.batch import Batch, Condition, ConditionKind
+
+
+@runtime_checkable
+class Generator(Protocol):
+    """A model that makes images; see ``lightning_modules.base.GenerativeModule``."""
+
+    has_encoder: bool
+    condition_kind: ConditionKind
+    condition_names: list[str]
+    image_size: tuple[int, int]
+    image_channels: int
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights lie."""
+
+    def sample(self, condition: Condition, seeds: Tensor) -> Tensor:
+        """Return (N, C, H, W) in [0, 1] for N conditions and (N,) int64 seeds."""
+
+    def reconstruct(self, batch: Batch) -> Tensor:
+        """Return the batch's images through the model and back, (N, C, H, W) in [0, 1]."""
+
+    def embed(self, batch: Batch) -> Tensor:
+        """Return the batch's images as latent vectors (N, D)."""
+
+
+@runtime_checkable
+class ImageData(Protocol):
+    """A data set; see ``datamodules.base.ImageDataModule``."""
+
+    image_size: tuple[int, int]
+    image_channels: int
+    condition_kind: ConditionKind
+    condition_names: list[str]
+    train_size: int
+
+    def size(self, split: str) -> int:
+        """Return the number of images of a split: ``train``, ``val`` or ``test``."""
+
+    def batch(self, split: str, rows: Sequence[int] | Tensor) -> Batch:
+        """Return images of a split, float in [0, 1], on the CPU, not augmented."""
+
+    def labels(self, split: str) -> np.ndarray:
+        """Return the class of each image of a split, positions in ``condition_names``."""
+
+
+def as_generator(module: object) -> Generator:
+    """Return ``module`` as a generator.
+
+    Raises:
+        TypeError: It does not keep the promises.
+    """
+    if not isinstance(module, Generator):
+        raise TypeError(f"{type(module).__name__} is no generator: see lightning_modules/base.py")
+    return module
+
+
+def as_image_data(data: object) -> ImageData:
+    """Return ``data`` as an image data set.
+
+    Raises:
+        TypeError: It does not keep the promises.
+    """
+    # A property that prepares data must not run for a check: look at the class.
+    if not all(hasattr(type(data), name) for name in ("size", "batch", "labels")):
+        raise TypeError(f"{type(data).__name__} is no image data set: see datamodules/base.py")
+    return data  # type: ignore[return-value]  # checked by the names of its methods

@@ -1,0 +1,1 @@
+"""Sampling: seeds, noise, and later ODE solvers and guidance."""

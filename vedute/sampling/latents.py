@@ -1,0 +1,132 @@
+"""Where a decoder's latent vectors come from when there is no image to encode."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+import torch
+from torch import Tensor, nn
+
+from vedute.metrics.latent import LatentMoments
+
+
+class LatentSampler(nn.Module, ABC):
+    """A density of latent vectors under a condition, drawn from by transforming noise."""
+
+    def __init__(self, condition_size: int, latent_size: int) -> None:
+        """Keep the sizes.
+
+        Args:
+            condition_size: Entries D of the condition vector; 0: unconditional.
+            latent_size: Entries Z of a latent vector.
+        """
+        super().__init__()
+        self.condition_size = condition_size
+        self.latent_size = latent_size
+
+    @abstractmethod
+    def forward(self, noise: Tensor, condition: Tensor) -> Tensor:
+        """Turn noise into latent vectors.
+
+        Args:
+            noise: (N, Z) standard normal.
+            condition: (N, D).
+
+        Returns:
+            (N, Z).
+        """
+
+    def moments(self) -> LatentMoments | None:
+        """Return what to collect over a training epoch for :meth:`fit`; None: nothing."""
+        return None
+
+    def fit(self, moments: LatentMoments) -> None:
+        """Adapt to the latent vectors of a training epoch."""
+        raise NotImplementedError(f"{type(self).__name__} is not fitted")
+
+
+class StandardNormal(LatentSampler):
+    """The prior of a VAE: noise as it is."""
+
+    def forward(self, noise: Tensor, condition: Tensor) -> Tensor:
+        """Return the noise."""
+        return noise
+
+
+class ClassGaussian(LatentSampler):
+    """A Gaussian with full covariance for each entry of the condition, fitted to the posteriors.
+
+    The latent vectors of a class are far from standard normal: those of 5,207 photos had
+    covariances with eigenvalues from 0.01 to 8 around a mean of norm 2, and decoding standard
+    normal noise gave shapeless blobs. Fitted after each training epoch; it is standard normal
+    until then. Between classes (fuzzy labels) mean and factor are interpolated.
+
+    Source: ex-post density estimation, Ghosh et al. 2020, https://arxiv.org/abs/1903.12436.
+    """
+
+    mean: Tensor
+    factor: Tensor
+
+    def __init__(self, condition_size: int, latent_size: int, temperature: float = 1.0) -> None:
+        """Start as the standard normal.
+
+        Args:
+            condition_size: Entries D of the condition vector; 0: one Gaussian for all.
+            latent_size: Entries Z of a latent vector.
+            temperature: Multiplies the deviations from the mean: below 1, more typical samples.
+
+        Raises:
+            ValueError: The temperature is not above 0.
+        """
+        super().__init__(condition_size, latent_size)
+        if temperature <= 0:
+            raise ValueError(f"ClassGaussian needs a temperature above 0, got {temperature}")
+        self.temperature = temperature
+        groups = max(1, condition_size)
+        self.register_buffer("mean", torch.zeros(groups, latent_size))
+        self.register_buffer("factor", torch.eye(latent_size).repeat(groups, 1, 1))
+
+    def forward(self, noise: Tensor, condition: Tensor) -> Tensor:
+        """Return latent vectors (N, Z); see the base class."""
+        weights = class_weights(condition)  # (N, groups)
+        deviation = torch.zeros_like(noise)
+        for group in range(len(self.mean)):  # one (N, Z) product a class, not an (N, Z, Z) factor each
+            rows = weights[:, group].nonzero()[:, 0]
+            if len(rows):
+                part = noise[rows] @ self.factor[group].T
+                deviation = deviation.index_add(0, rows, weights[rows, group, None] * part)
+        return weights @ self.mean + self.temperature * deviation
+
+    def moments(self) -> LatentMoments:
+        """Return moments per class."""
+        return LatentMoments(len(self.mean), self.latent_size)
+
+    @torch.no_grad()
+    def fit(self, moments: LatentMoments) -> None:
+        """Take the classes' means and covariances.
+
+        A class with few images is drawn towards the classes' common covariance, which counts
+        as many images as there are dimensions.
+        """
+        count, mean, covariance = moments.compute()
+        share = count / count.sum().clamp_min(1)
+        common = torch.einsum("k,kij->ij", share, covariance)
+        weight = (count / (count + self.latent_size))[:, None, None]
+        covariance = weight * covariance + (1 - weight) * common
+        jitter = 1e-4 * torch.eye(self.latent_size, dtype=covariance.dtype, device=covariance.device)
+        factor, failed = torch.linalg.cholesky_ex(covariance + jitter)
+        usable = (failed == 0) & torch.isfinite(factor).all(dim=-1).all(dim=-1) & (count > 0)
+        self.mean[usable] = mean[usable].to(self.mean.dtype)
+        self.factor[usable] = factor[usable].to(self.factor.dtype)
+
+
+def class_weights(condition: Tensor) -> Tensor:
+    """Return non-negative weights of each class that sum to 1, (N, max(1, D)).
+
+    Args:
+        condition: (N, D) class probabilities, possibly fuzzy (their sum below 1).
+    """
+    if condition.shape[1] == 0:
+        return condition.new_ones(len(condition), 1)
+    weights = condition.clamp_min(0)
+    return weights / weights.sum(dim=1, keepdim=True).clamp_min(1e-6)
