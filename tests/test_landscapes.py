@@ -471,7 +471,7 @@ import json, sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
 from lightning.pytorch import Trainer
-from test_landscapes import Recorder, landscapes, numbers
+from tests.test_landscapes import Recorder, landscapes, numbers
 
 module, data = Recorder(), landscapes(sys.argv[2], batch_size=6)
 trainer = Trainer(accelerator="cpu", devices=2, strategy="ddp", max_epochs=2, num_sanity_val_steps=0,
@@ -488,7 +488,7 @@ def test_two_processes_prepare_once_and_are_given_the_planned_shards(tmp_path: P
     root = write_set(tmp_path / "set", ALL * 8, ALL * 5)
     script = tmp_path / "distributed.py"
     script.write_text(DISTRIBUTED)
-    here = str(Path(__file__).parent)
+    here = str(Path(__file__).parents[1])
     subprocess.run([sys.executable, str(script), here, str(root), str(tmp_path)], check=True, timeout=300)
     seen = [json.loads((tmp_path / f"{rank}.json").read_text()) for rank in range(2)]
     for rank in range(2):
