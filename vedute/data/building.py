@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import errno
 import json
+import math
 import shutil
 import time
 from collections.abc import Callable
@@ -19,16 +20,20 @@ from threading import Event
 from typing import BinaryIO, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TimeRemainingColumn
 from rich.text import Text
 
 from vedute import __version__
 from vedute.data.decoding import ImageBatch, Preparation
-from vedute.data.prepared import FORMAT, HEADER_SIZE, IMAGES, LABELS, MANIFEST, images_header
+from vedute.data.prepared import FORMAT, HEADER_SIZE, LABELS, MANIFEST, RECORDS, images_header, shard_name
 from vedute.data.source import Part, Record, Source
 from vedute.errors import DataError, VeduteError
 from vedute.files import whole
+
+SHARD_SIZE = 16384
+"""Images in one file, about: at 256 x 256 pixels 3 GB."""
 
 _MOVE_BYTES = 8 << 20
 
@@ -44,16 +49,23 @@ class _Speed(ProgressColumn):
         return Text(f"{task.finished_speed or task.speed or 0:,.0f} images/s")
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass
 class _Result:
-    """What became of one part: ``labels`` of the images that were written, in order, and the rest."""
+    """What became of one part: of the images that were written, in order, and of the rest."""
 
-    labels: list[int]
-    skipped: list[str]
+    labels: list[int] = dataclasses.field(default_factory=list)
+    positions: list[int] = dataclasses.field(default_factory=list)  # in the part
+    skipped: list[str] = dataclasses.field(default_factory=list)
+    unclear_masks: int = 0
 
-    def __len__(self) -> int:
-        """Return the number of records that were read."""
-        return len(self.labels) + len(self.skipped)
+
+@dataclasses.dataclass(frozen=True)
+class _Shard:
+    """One file of images: some consecutive parts, and the row of it where each begins."""
+
+    path: Path
+    parts: range
+    rows: list[int]
 
 
 class Build:
@@ -65,6 +77,7 @@ class Build:
         preparation: Preparation,
         name: str,
         on_error: Literal["raise", "skip"],
+        shard_size: int,
         workers: int,
         console: Console,
     ) -> None:
@@ -75,6 +88,7 @@ class Build:
             preparation: What to do with each.
             name: What the images are, for messages.
             on_error: Whether a broken record is an error or is left out.
+            shard_size: Images in one file, to the size of a part.
             workers: Threads that decode.
             console: Where messages and the progress bar go.
         """
@@ -82,9 +96,11 @@ class Build:
         self.preparation = preparation
         self.name = name
         self.on_error = on_error
+        self.shard_size = shard_size
         self.workers = workers
         self.console = console
-        self.row_bytes = preparation.image_size[0] * preparation.image_size[1] * preparation.channels
+        self.row_shape = (*preparation.image_size, preparation.stored_channels)
+        self.row_bytes = math.prod(self.row_shape)
 
     def write(self, folder: Path, fingerprint: str) -> None:
         """Write the cache into ``folder``, whole or not at all."""
@@ -98,16 +114,23 @@ class Build:
         try:
             with whole(folder) as partial:
                 partial.mkdir()
-                results = self._decode(partial / IMAGES, total)
-                labels = np.array([label for result in results for label in result.labels], dtype=np.int64)
+                shards = self._shards(partial)
+                results = self._decode(shards, total)
+                labels = [label for result in results for label in result.labels]
                 skipped = [line for result in results for line in result.skipped]
-                if len(labels) == 0:
+                if not labels:
                     raise DataError(f"{self.name}: none of the {total:,} records can be used. {skipped[0]}")
-                self._finish_images(partial / IMAGES, results)
-                np.save(partial / LABELS, labels)
-                (partial / MANIFEST).write_text(
-                    json.dumps(self._manifest(fingerprint, len(labels), skipped), indent=1), encoding="utf-8"
-                )
+                counts = self._finish_all(partial, shards, results)
+                np.save(partial / LABELS, np.array(labels, dtype=np.int64))
+                np.save(partial / RECORDS, self._records(results))
+                unclear = sum(result.unclear_masks for result in results)
+                if unclear:
+                    self.console.print(
+                        f"{self.name}: {unclear:,} masks hold more than two values; what reaches half of the "
+                        "range counts as foreground."
+                    )
+                manifest = self._manifest(fingerprint, counts, skipped, unclear)
+                (partial / MANIFEST).write_text(json.dumps(manifest, indent=1), encoding="utf-8")
         except OSError as error:
             if error.errno != errno.EFBIG:
                 raise
@@ -126,10 +149,8 @@ class Build:
             raise DataError(refusal(str(broken[0]), len(broken) - 1))
         total = len(self.source)
         if total == 0:
-            files = self.source.files()
-            raise DataError(
-                f"{self.name}: there are no records in its {len(files)} files (the first is {files[0]})."
-            )
+            first = next(iter(self.source.files()), None)
+            raise DataError(f"{self.name}: there are no records in its files (the first is {first}).")
         needed = total * self.row_bytes
         free = shutil.disk_usage(folder.parent).free
         if needed > free:
@@ -140,21 +161,37 @@ class Build:
             )
         return total
 
-    def _manifest(self, fingerprint: str, count: int, skipped: list[str]) -> dict[str, object]:
+    def _manifest(
+        self, fingerprint: str, counts: list[int], skipped: list[str], unclear_masks: int
+    ) -> dict[str, object]:
         return {
             "format": FORMAT,
             "name": self.name,
-            "count": count,
+            "shards": counts,
             "preparation": dataclasses.asdict(self.preparation),
             "source": self.source.settings(),
             "fingerprint": fingerprint,
             "skipped": skipped,
+            "unclear_masks": unclear_masks,
             "vedute": __version__,
         }
 
-    def _decode(self, path: Path, total: int) -> list[_Result]:
-        """Decode all parts in parallel, each into its own rows of the file."""
-        path.touch()
+    def _shards(self, folder: Path) -> list[_Shard]:
+        """Plan which parts go into which file."""
+        counts = [part.count() for part in self.source.parts()]
+        shards: list[_Shard] = []
+        rows: list[int] = []
+        first = filled = 0
+        for position, count in enumerate(counts):
+            if rows and filled + count > self.shard_size:
+                shards.append(_Shard(folder / shard_name(len(shards)), range(first, position), rows))
+                first, rows, filled = position, [], 0
+            rows.append(filled)
+            filled += count
+        return [*shards, _Shard(folder / shard_name(len(shards)), range(first, len(counts)), rows)]
+
+    def _decode(self, shards: list[_Shard], total: int) -> list[_Result]:
+        """Decode all parts in parallel, each into its own rows of its file."""
         stop = Event()
         columns = (BarColumn(), MofNCompleteColumn(), _Speed(), TimeRemainingColumn())
         executor = ThreadPoolExecutor(self.workers, thread_name_prefix="prepare")
@@ -166,10 +203,13 @@ class Build:
 
             try:
                 futures = []
-                row = 0
-                for part in self.source.parts():
-                    futures.append(executor.submit(self._decode_part, part, path, row, stop, advance))
-                    row += part.count()
+                parts = self.source.parts()
+                for shard in shards:
+                    shard.path.touch()
+                    for part, row in zip(shard.parts, shard.rows, strict=True):
+                        futures.append(
+                            executor.submit(self._decode_part, parts[part], shard.path, row, stop, advance)
+                        )
                 return [future.result() for future in futures]  # in order: the first broken record is named
             finally:
                 stop.set()  # after an error or Ctrl-C: do not finish parts that nobody wants
@@ -178,41 +218,64 @@ class Build:
     def _decode_part(
         self, part: Part, path: Path, row: int, stop: Event, advance: Callable[[int], None]
     ) -> _Result:
-        result = _Result([], [])
+        result = _Result()
         batch = ImageBatch(self.preparation)
         shown = 0
+        position = -1
         with path.open("r+b", buffering=0) as file:
             file.seek(HEADER_SIZE + row * self.row_bytes)
-            for entry in part.read():
+            for position, entry in enumerate(part.read()):
                 if stop.is_set():
                     break
                 try:
                     result.labels.append(_decode_entry(entry, batch))
+                    result.positions.append(position)
                 except DataError as error:
                     if self.on_error == "raise":
                         raise DataError(refusal(str(error), 0)) from error
                     result.skipped.append(str(error))
                 if batch.full:
                     _write(file, batch.take().reshape(-1).data)
-                    advance(len(result) - shown)
-                    shown = len(result)
+                    advance(position + 1 - shown)
+                    shown = position + 1
             _write(file, batch.take().reshape(-1).data)
-        advance(len(result) - shown)
+        advance(position + 1 - shown)
+        result.unclear_masks = batch.unclear_masks
         return result
 
-    def _finish_images(self, path: Path, results: list[_Result]) -> None:
+    def _records(self, results: list[_Result]) -> NDArray[np.int64]:
+        """Return which record of the source each image was, (N,)."""
+        pieces = []
+        start = 0
+        for part, result in zip(self.source.parts(), results, strict=True):
+            pieces.append(start + np.array(result.positions, dtype=np.int64))
+            start += part.count()
+        return np.concatenate(pieces)
+
+    def _finish_all(self, folder: Path, shards: list[_Shard], results: list[_Result]) -> list[int]:
+        """Finish the files; return the number of images in each that has any."""
+        counts: list[int] = []
+        for shard in shards:
+            count = self._finish(shard, [results[part] for part in shard.parts])
+            if count:
+                shard.path.rename(folder / shard_name(len(counts)))
+                counts.append(count)
+            else:
+                shard.path.unlink()
+        return counts
+
+    def _finish(self, shard: _Shard, results: list[_Result]) -> int:
         """Close the gaps that skipped records have left, cut the file to size and write its header."""
         count = 0
-        with path.open("r+b", buffering=0) as file:
-            row = 0
-            for part, result in zip(self.source.parts(), results, strict=True):
+        with shard.path.open("r+b", buffering=0) as file:
+            for row, result in zip(shard.rows, results, strict=True):
                 if row != count:
                     self._move(file, row, count, len(result.labels))
                 count += len(result.labels)
-                row += part.count()
             file.truncate(HEADER_SIZE + count * self.row_bytes)
             file.seek(0)
-            _write(file, images_header((count, *self.preparation.image_size, self.preparation.channels)))
+            _write(file, images_header((count, *self.row_shape)))
+        return count
 
     def _move(self, file: BinaryIO, row: int, to: int, count: int) -> None:
         step = max(1, _MOVE_BYTES // self.row_bytes)
@@ -229,7 +292,7 @@ def _decode_entry(entry: Record | DataError, batch: ImageBatch) -> int:
     if isinstance(entry, DataError):
         raise entry
     try:
-        batch.add(entry.payload)
+        batch.add(entry.payload, entry.mask)
     except DataError as error:
         raise DataError(f"{entry.origin}: the payload is {error}.") from error
     return -1 if entry.label is None else entry.label

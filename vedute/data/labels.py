@@ -1,13 +1,17 @@
-"""From the labels that a source stores to positions among the classes that exist and are wanted."""
+"""What the labels of a data set mean: which images they keep, and the condition vectors they become."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
+from vedute.batch import ConditionKind
 from vedute.conditions import match_name
 from vedute.data.source import Source
 from vedute.errors import ConditionError, ConfigurationError, DataError
@@ -15,6 +19,113 @@ from vedute.errors import ConditionError, ConfigurationError, DataError
 logger = logging.getLogger(__name__)
 
 Labels = NDArray[np.int64]
+
+Encoder = Callable[[Tensor], Tensor]
+"""From labels (N,) int64 to condition vectors (N, D) float32; picklable, works on any device."""
+
+
+@dataclass(frozen=True)
+class OneHot:
+    """Class positions to one-hot vectors.
+
+    Attributes:
+        size: Number D of classes.
+    """
+
+    size: int
+
+    def __call__(self, labels: Tensor) -> Tensor:
+        """Return (N, D) float32 for labels (N,) int64 in [0, D)."""
+        return torch.nn.functional.one_hot(labels, self.size).float()
+
+
+class TableEncoder:
+    """Rows of a table to condition vectors: scores, or class probabilities."""
+
+    def __init__(self, table: NDArray[np.float32]) -> None:
+        """Keep the table.
+
+        Args:
+            table: (R, D) float32: the vector of each row.
+        """
+        self.table = torch.as_tensor(table, dtype=torch.float32)
+
+    def __call__(self, labels: Tensor) -> Tensor:
+        """Return (N, D) float32 for row numbers (N,) int64 in [0, R), on their device."""
+        if self.table.device != labels.device:  # once: batches come from one device
+            self.table = self.table.to(labels.device)
+        return self.table[labels]
+
+
+@dataclass(frozen=True)
+class Conditions:
+    """What condition vectors mean.
+
+    Attributes:
+        kind: ``class``, ``score`` or ``none``.
+        names: Of the D entries.
+        encoder: Makes the vectors; None: no vectors.
+        mean: Of each score: the vector is (score - mean) / scale.
+        scale: Of each score.
+        range: The lowest and the highest legal score; empty: any.
+    """
+
+    kind: ConditionKind = "none"
+    names: list[str] = field(default_factory=list)
+    encoder: Encoder | None = None
+    mean: list[float] = field(default_factory=list)
+    scale: list[float] = field(default_factory=list)
+    range: list[float] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """What a data set says of its images; every mapping is by shipped part (``train``, ``val``, ``test``).
+
+    Attributes:
+        labels: (N,) int64, what the encoder takes; -1: the image is in no split.
+        conditions: Makes the meaning of vectors from the labels of the training split, which is where
+            mean and scale of scores come from.
+        strata: (N,) int64: drawn splits take the same share of each value; None: any rows.
+        groups: (N,) int64: drawn splits keep rows of one value together, such as tiles of one photo.
+        splits: (N,) int64, of ``train``: position in ``SPLITS`` of each row, -1 where it is to be drawn.
+    """
+
+    labels: Mapping[str, Labels]
+    conditions: Callable[[Labels], Conditions]
+    strata: Mapping[str, Labels] | None = None
+    groups: Mapping[str, Labels] | None = None
+    splits: Mapping[str, Labels] | None = None
+
+
+def unlabelled(raw: Mapping[str, Labels]) -> Labelled:
+    """Say that images have no conditions; their labels, if any, are not looked at."""
+    return Labelled({part: np.zeros_like(labels) for part, labels in raw.items()}, lambda _: Conditions())
+
+
+def by_class(
+    raw: Mapping[str, Labels],
+    names: Mapping[int, str],
+    sources: Mapping[str, Source],
+    wanted: Sequence[str] | None = None,
+) -> Labelled:
+    """Say that labels are class numbers; vectors are one-hot, in the order of the label map.
+
+    Args:
+        raw: (N,) labels as stored, for each shipped part; -1 where there is none.
+        names: The label map; it may name labels that no image has.
+        sources: Where the labels come from, to name a wrong record.
+        wanted: Names of the classes to keep; None: all that exist.
+
+    Raises:
+        DataError: An image has no label, or one without a name.
+        ConfigurationError: A wanted class is unknown, or no image shows it.
+    """
+    kept = wanted_labels(wanted, names) if wanted is not None else None
+    class_names, labels = class_positions(raw, names, sources, kept)
+    conditions = Conditions("class", class_names, OneHot(len(class_names)))
+    # By the labels as stored, so that leaving a class out does not change how others are split.
+    return Labelled(labels, lambda _: conditions, strata=raw)
 
 
 def wanted_labels(wanted: Sequence[str], names: Mapping[int, str]) -> set[int]:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TypeVar
 
-from vedute.data.image_folder import IMAGE_SUFFIXES
+from vedute.data.image_files import IMAGE_SUFFIXES
 from vedute.data.source import natural_order
 from vedute.errors import DataError
 

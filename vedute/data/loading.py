@@ -1,29 +1,25 @@
-"""From rows to batches: where the pixels reside, in which order they come, and how a loader resumes.
+"""From rows to batches: where the pixels reside, what a row of a split is, and how a loader resumes.
 
-Here: arrays of images, the rows of one split, the order of an epoch, the loader. Not here:
-decoding (``cache.py``), augmentation and the conversion to float (``datamodules.base``).
+Here: arrays of images, the rows of one split, the loader. Not here: the order of an epoch
+(``order.py``), decoding (``cache.py``), augmentation and the conversion to float (``datamodules.base``).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from typing import Protocol, TypedDict
 
-import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset
 
 from vedute.batch import Batch, Condition
-from vedute.errors import DataError
-
-Encoder = Callable[[Tensor], Tensor]
-"""From labels (N,) int64 to condition vectors (N, D) float32; picklable, works on any device."""
+from vedute.data.labels import Encoder
+from vedute.data.order import BatchOrder
 
 
 class ImageArray(Protocol):
-    """Images that can be gathered by row: the prepared cache on disk, or a tensor."""
+    """Images that can be gathered by row: the prepared cache on disk, a tensor, or files decoded as asked."""
 
     def __len__(self) -> int: ...
 
@@ -32,21 +28,30 @@ class ImageArray(Protocol):
         ...
 
 
+class ShapedImages(ImageArray, Protocol):
+    """Images of which it is known how many and how large they are."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(N, H, W, C)."""
+        ...
+
+
 class TensorImages:
     """Images held in memory, of the computer or of an accelerator."""
 
-    def __init__(self, images: np.ndarray, device: torch.device | str = "cpu") -> None:
+    def __init__(self, images: ShapedImages, device: torch.device | str = "cpu") -> None:
         """Copy the images to the device.
 
         Args:
-            images: (N, H, W, C) uint8, for example a memory map.
+            images: N images, such as the prepared ones.
             device: Where they shall reside.
         """
-        self._images = torch.empty(images.shape, dtype=torch.uint8, device=device)
-        # By pieces: neither a memory map nor an accelerator needs a second copy of the whole in between.
+        self._images = torch.empty(images.shape, dtype=torch.uint8, device=device)  # (N, H, W, C)
+        # By pieces: an accelerator needs no second copy of the whole in between.
         for start in range(0, len(images), 4096):
-            piece = torch.from_numpy(np.array(images[start : start + 4096]))
-            self._images[start : start + 4096] = piece
+            rows = torch.arange(start, min(start + 4096, len(images)))
+            self._images[start : start + 4096] = images.gather(rows).permute(0, 2, 3, 1).to(device)
 
     def __len__(self) -> int:
         return len(self._images)
@@ -54,21 +59,6 @@ class TensorImages:
     def gather(self, rows: Tensor) -> Tensor:
         """Return rows (n,) int64 as (n, C, H, W) uint8 on the images' device."""
         return self._images.index_select(0, rows.to(self._images.device)).permute(0, 3, 1, 2)
-
-
-@dataclass(frozen=True)
-class OneHot:
-    """Class positions to one-hot vectors.
-
-    Attributes:
-        size: Number D of classes.
-    """
-
-    size: int
-
-    def __call__(self, labels: Tensor) -> Tensor:
-        """Return (N, D) float32 for labels (N,) int64 in [0, D)."""
-        return torch.nn.functional.one_hot(labels, self.size).float()
 
 
 class ImageRows(Dataset[Batch]):
@@ -82,6 +72,7 @@ class ImageRows(Dataset[Batch]):
         encode: Encoder | None = None,
         copies: int = 1,
         device: torch.device | str = "cpu",
+        mask: bool = False,
     ) -> None:
         """Keep where each image is.
 
@@ -94,12 +85,14 @@ class ImageRows(Dataset[Batch]):
                 ``i % N``.
             device: Where labels and rows are kept: the device of the images, so that only the
                 indices of a batch travel.
+            mask: The last channel of an image is its mask: the condition image.
         """
         self.images = images
         self.rows = rows.to(device)
         self.labels = labels.to(device)
         self.encode = encode
         self.copies = copies
+        self.mask = mask
 
     def __len__(self) -> int:
         return self.copies * len(self.rows)
@@ -120,85 +113,10 @@ class ImageRows(Dataset[Batch]):
         index = torch.as_tensor(indices, dtype=torch.int64).to(self.rows.device)
         positions = index % len(self.rows) if self.copies > 1 else index
         vector = None if self.encode is None else self.encode(self.labels[positions])
-        return Batch(self.images.gather(self.rows[positions]), Condition(vector), index)
-
-
-class BatchOrder(Sampler[list[int]]):
-    """Which rows make up each batch of an epoch: a function of seed, epoch and rank, nothing else.
-
-    Batch b of rank r takes its part of the same global order on every rank, so the ranks' rows are
-    disjoint and together complete.
-    """
-
-    def __init__(
-        self,
-        size: int,
-        batch_size: int,
-        *,
-        training: bool,
-        shuffle: bool,
-        seed: int = 0,
-        rank: int = 0,
-        ranks: int = 1,
-    ) -> None:
-        """Plan the batches.
-
-        Args:
-            size: Number of rows.
-            batch_size: Rows in one batch of one rank.
-            training: Batches are all full; the rows that are left over differ from epoch to epoch when
-                shuffled. Otherwise every row comes exactly once, and the last batch may be smaller.
-            shuffle: Order drawn anew each epoch; else ascending.
-            seed: Of the order, at least 0.
-            rank: Number of this process.
-            ranks: Number of processes; each makes the same number of batches.
-
-        Raises:
-            DataError: The rows do not make one batch for each rank.
-        """
-        self.size, self.batch_size, self.training, self.shuffle = size, batch_size, training, shuffle
-        self.seed, self.rank, self.ranks = seed, rank, ranks
-        self.epoch = 0
-        self.start = 0
-        if training and size < batch_size * ranks:
-            processes = f" on each of {ranks} processes" if ranks > 1 else ""
-            raise DataError(
-                f"A batch of {batch_size}{processes} is larger than the training split of {size} images. "
-                f"Set data.batch_size to {max(size // ranks, 1)} or less."
-            )
-        if size < ranks:
-            raise DataError(
-                f"A split of {size} images cannot be shared by {ranks} processes. Use fewer devices."
-            )
-
-    @property
-    def sampler(self) -> BatchOrder:
-        """Itself: where Lightning looks for ``set_epoch``."""
-        return self
-
-    def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch whose order comes next (Lightning calls this)."""
-        self.epoch = epoch
-
-    def __len__(self) -> int:
-        """Return the number of batches of a whole epoch on each rank."""
-        together = self.batch_size * self.ranks
-        return self.size // together if self.training else -(-self.size // together)
-
-    def __iter__(self) -> Iterator[list[int]]:
-        """Yield the epoch's batches on this rank, from batch ``start`` on."""
-        order = np.arange(self.size)
-        if self.shuffle:
-            order = np.random.default_rng([self.seed, self.epoch]).permutation(self.size)
-        if self.training or self.ranks == 1:
-            cuts = np.arange(1, len(self) * self.ranks) * self.batch_size
-            order = order[: len(self) * self.ranks * self.batch_size]
-            chunks = np.split(order, cuts)
-        else:
-            # Nearly equal chunks: no rank may run out of batches before the others, which would wait forever.
-            chunks = np.array_split(order, len(self) * self.ranks)
-        for batch in range(self.start, len(self)):
-            yield chunks[batch * self.ranks + self.rank].tolist()
+        image = self.images.gather(self.rows[positions])
+        if not self.mask:
+            return Batch(image, Condition(vector), index)
+        return Batch(image[:, :-1], Condition(vector, image[:, -1:]), index)
 
 
 class LoaderState(TypedDict):

@@ -1,4 +1,4 @@
-"""Prepared images as they lie on disk: one memory-mapped array, the labels, and a manifest.
+"""Prepared images as they lie on disk: memory-mapped arrays (shards), the labels, and a manifest.
 
 ``cache.py`` writes them; here they are opened, checked and read.
 """
@@ -14,14 +14,19 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-IMAGES = "images.npy"
 LABELS = "labels.npy"
+RECORDS = "records.npy"
 MANIFEST = "manifest.json"
-FORMAT = 1
+FORMAT = 2
 """Raised when the files' layout or the meaning of a preparation changes; older caches are rebuilt."""
 
 HEADER_SIZE = 128
-"""Bytes before the pixels in ``images.npy``."""
+"""Bytes before the pixels in a shard."""
+
+
+def shard_name(number: int) -> str:
+    """Return the name of a file of images."""
+    return f"images-{number:05d}.npy"
 
 
 def images_header(shape: tuple[int, int, int, int]) -> bytes:
@@ -38,12 +43,15 @@ class PreparedImages:
     """Images of one size that are ready to be read in any order, any number of times.
 
     Only the pages that are read are loaded, and the system may drop them again, so a set may be
-    larger than the memory. Copies to other processes open the same file.
+    larger than the memory. Copies to other processes open the same files.
 
     Attributes:
-        images: (N, H, W, C) uint8, mapped from disk, read-only.
-        labels: (N,) int64, the class numbers as stored in the source, -1 for none.
+        shape: (N, H, W, C); C counts the mask's channel where there are masks.
+        labels: (N,) int64, as the source gave them, -1 for none.
+        records: (N,) int64, ascending: which record of the source each image was.
+        shards: Number of images in each file, in order.
         skipped: What was left out and why, one line for each record.
+        unclear_masks: How many masks held more than two values and were cut at the threshold.
         folder: Where the files are.
     """
 
@@ -60,15 +68,26 @@ class PreparedImages:
         manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
         self.folder = folder
         self.skipped: list[str] = list(manifest["skipped"])
-        self.images: NDArray[np.uint8] = np.load(folder / IMAGES, mmap_mode="r")
+        self.unclear_masks = int(manifest["unclear_masks"])
         self.labels: NDArray[np.int64] = np.load(folder / LABELS)
-        if len(self.images) != len(self.labels):
-            raise ValueError(f"{len(self.images)} images have {len(self.labels)} labels")
-        self._pixels = np.asarray(self.images)  # indexing the memmap class itself costs 20 us more
+        self.records: NDArray[np.int64] = np.load(folder / RECORDS)
+        self.shards = [int(count) for count in manifest["shards"]]
+        # np.asarray: indexing the memmap class itself costs 20 us more.
+        self._pixels = [
+            np.asarray(np.load(folder / shard_name(number), mmap_mode="r"))
+            for number in range(len(self.shards))
+        ]
+        self._starts = np.concatenate([[0], np.cumsum(self.shards)])
+        self.shape = (int(self._starts[-1]), *self._pixels[0].shape[1:])
+        if [len(pixels) for pixels in self._pixels] != self.shards or not (
+            len(self.labels) == len(self.records) == len(self)
+        ):
+            raise ValueError(f"{folder} holds other numbers of images, labels and records than it says")
 
     def __len__(self) -> int:
         """Return the number of images N."""
-        return len(self.labels)
+        count: int = self.shape[0]
+        return count
 
     def __reduce__(self) -> tuple[type[PreparedImages], tuple[Path]]:
         """Pickle as the folder alone, so that no other process gets a copy of the pixels."""
@@ -87,7 +106,17 @@ class PreparedImages:
             IndexError: A row is out of range.
         """
         index = rows.numpy() if isinstance(rows, Tensor) else rows
-        return torch.from_numpy(self._pixels.take(index, axis=0)).permute(0, 3, 1, 2)
+        if len(self._pixels) == 1:
+            gathered = self._pixels[0].take(index, axis=0)
+        else:
+            if len(index) and not 0 <= index.min() <= index.max() < len(self):
+                raise IndexError(f"rows {index.min()} to {index.max()} of {len(self)} images")
+            gathered = np.empty((len(index), *self.shape[1:]), dtype=np.uint8)
+            shards = np.searchsorted(self._starts, index, side="right") - 1
+            for shard in np.unique(shards):
+                places = np.flatnonzero(shards == shard)
+                gathered[places] = self._pixels[shard].take(index[places] - self._starts[shard], axis=0)
+        return torch.from_numpy(gathered).permute(0, 3, 1, 2)
 
 
 def open_prepared(folder: Path, fingerprint: str) -> PreparedImages | None:

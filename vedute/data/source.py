@@ -1,16 +1,19 @@
 """What every reader of image files promises: records in a fixed order, in parts that can be read in parallel.
 
-Here live the abstract ``Source`` and ``Part``; the readers are in ``tfrecord.py`` and
-``image_folder.py``. Nothing here decodes an image: that is ``decoding.py``, and ``cache.py``
-does it once for a whole source.
+Here live the abstract ``Source`` and ``Part``; readers are in ``tfrecord.py``, ``image_files.py``,
+``tiles.py`` and ``tar_shards.py``. Nothing here decodes an image: that is ``decoding.py``, and
+``cache.py`` does it once for a whole source.
 """
 
 from __future__ import annotations
 
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import accumulate
 from pathlib import Path
 
 import numpy as np
@@ -18,23 +21,28 @@ from numpy.typing import NDArray
 
 from vedute.errors import DataError
 
+Pixels = NDArray[np.uint8]
+"""(H, W, C) in [0, 255]."""
+
 PART_SIZE = 128
 """Records in one part, about: enough to outweigh its overhead, few enough to balance many cores."""
 
 
 @dataclass(frozen=True)
 class Record:
-    """One encoded image with its label.
+    """One image with its label and, where the data set has masks, its mask.
 
     Attributes:
-        payload: The image file's bytes (JPEG, PNG, ...).
-        label: The class number as stored, None where there is none.
+        payload: The image file's bytes (JPEG, PNG, ...), or pixels that are decoded already.
+        label: The class number as stored, or the row of the data set's table; None where there is none.
         origin: Where it comes from, for messages: ``Train/00003.tfrecord, record 17``.
+        mask: A mask of the image's size, as a file's bytes or (H, W, 1) pixels; None: no masks.
     """
 
-    payload: bytes
+    payload: bytes | Pixels
     label: int | None
     origin: str
+    mask: bytes | Pixels | None = None
 
 
 class Part(ABC):
@@ -45,8 +53,12 @@ class Part(ABC):
         """Return the number of records, broken ones included, without reading them."""
 
     @abstractmethod
-    def read(self) -> Iterator[Record | DataError]:
-        """Read ``count()`` records in order; in place of each broken one comes what is wrong with it."""
+    def read(self, positions: Sequence[int] | None = None) -> Iterator[Record | DataError]:
+        """Read records in order; in place of each broken one comes what is wrong with it.
+
+        Args:
+            positions: Ascending, in [0, count()); None: all.
+        """
 
     def records(self) -> Iterator[Record]:
         """Read the records in order.
@@ -61,11 +73,14 @@ class Part(ABC):
 
 
 class Source(ABC):
-    """A set of encoded images in a fixed order."""
+    """A set of images in a fixed order."""
 
     @abstractmethod
-    def files(self) -> list[Path]:
-        """Return all files the records come from; their paths, sizes and times identify the data."""
+    def files(self) -> Iterable[Path]:
+        """Return all files the records come from; their paths, sizes and times identify the data.
+
+        There may be millions of them: they are gone through, not kept.
+        """
 
     @abstractmethod
     def settings(self) -> dict[str, str]:
@@ -81,7 +96,31 @@ class Source(ABC):
 
     def __len__(self) -> int:
         """Return the number of records, broken ones included, without decoding images."""
-        return sum(part.count() for part in self.parts())
+        return self._starts[-1]
+
+    @cached_property
+    def _starts(self) -> list[int]:
+        """The first record of each part, and the number of all records."""
+        return [0, *accumulate(part.count() for part in self.parts())]
+
+    def read(self, rows: Sequence[int]) -> Iterator[Record | DataError]:
+        """Read some records, each part once.
+
+        Args:
+            rows: Ascending, in [0, len(self)).
+        """
+        first = 0
+        while first < len(rows):
+            part = bisect_right(self._starts, rows[first]) - 1
+            last = first
+            while last < len(rows) and rows[last] < self._starts[part + 1]:
+                last += 1
+            yield from self.parts()[part].read([row - self._starts[part] for row in rows[first:last]])
+            first = last
+
+    def known_labels(self) -> NDArray[np.int64] | None:
+        """Return the labels (N,), -1 for none, where they are known without reading records; else None."""
+        return None
 
     def labels(self) -> NDArray[np.int64]:
         """Read the labels (N,) without decoding images; -1 where a record has none.
@@ -89,6 +128,9 @@ class Source(ABC):
         Raises:
             DataError: A record is broken.
         """
+        known = self.known_labels()
+        if known is not None:
+            return known
         labels = [record.label for part in self.parts() for record in part.records()]
         return np.array([-1 if label is None else label for label in labels], dtype=np.int64)
 

@@ -113,7 +113,14 @@ class _RecordsPart(Part):
     def count(self) -> int:
         return sum(segment.count + (segment.error is not None) for segment in self.segments)
 
-    def read(self) -> Iterator[Record | DataError]:
+    def read(self, positions: Sequence[int] | None = None) -> Iterator[Record | DataError]:
+        # Finding a record takes reading the frames before it, which is cheap beside decoding an image.
+        wanted = None if positions is None else set(positions)
+        for position, entry in enumerate(self._read_all()):
+            if wanted is None or position in wanted:
+                yield entry
+
+    def _read_all(self) -> Iterator[Record | DataError]:
         for segment in self.segments:
             yield from self._read_segment(segment)
             if segment.error is not None:
