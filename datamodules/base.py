@@ -1,6 +1,6 @@
 """What every data set promises, and all that data sets share: cache, splits, loaders, augmentation.
 
-A data set is a subclass that says where its images are and what its labels are called. Not here:
+A data set is a subclass that says where its images are and what its labels mean. Not here:
 decoding and gathering (``vedute.data``), single augmentations (``vedute.augment``).
 """
 
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -20,33 +20,49 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from vedute.augment import Augmentation, NumberedAugmentation, extend
+from vedute.augment.crop import centre_crop, random_crop
 from vedute.batch import Batch, ConditionKind
-from vedute.data.cache import Preparation, PreparedImages, prepare
-from vedute.data.labels import class_positions, wanted_labels
-from vedute.data.loading import BatchOrder, Encoder, ImageArray, ImageLoader, ImageRows, OneHot, TensorImages
+from vedute.data.building import SHARD_SIZE
+from vedute.data.cache import prepare
+from vedute.data.decoding import Preparation
+from vedute.data.labels import Conditions, Labelled, Labels, OneHot
+from vedute.data.loading import ImageArray, ImageLoader, ImageRows, TensorImages
+from vedute.data.order import BatchOrder
+from vedute.data.prepared import PreparedImages
 from vedute.data.source import Source
 from vedute.data.splits import SplitName, assign_splits
+from vedute.data.streaming import DecodedImages, equal_shards
 from vedute.errors import ConfigurationError, DataError
 
 logger = logging.getLogger("vedute.datamodules")
 
 
 @dataclass(frozen=True)
+class _Part:
+    """One shipped part of the data set, ready to be read."""
+
+    images: PreparedImages | DecodedImages
+    labels: Labels  # (N,) as stored
+    records: NDArray[np.int64]  # (N,) which record of the source each image is
+    shards: Sequence[int]
+
+
+@dataclass(frozen=True)
 class _Split:
-    """One split: rows of a prepared part, and the labels that the encoder takes."""
+    """One split: rows of a part, and the labels that the encoder takes."""
 
     part: str
-    rows: Tensor  # (N,) int64
+    rows: Tensor  # (N,) int64, ascending
     labels: Tensor  # (N,) int64
 
 
 @dataclass(frozen=True)
 class _Opened:
-    """The data set once it is prepared."""
+    """The data set once it can be read."""
 
-    parts: Mapping[str, PreparedImages]
+    parts: Mapping[str, _Part]
     splits: Mapping[SplitName, _Split]
-    class_names: list[str]
+    conditions: Conditions
 
 
 class ImageDataModule(LightningDataModule, ABC):
@@ -60,15 +76,17 @@ class ImageDataModule(LightningDataModule, ABC):
         self,
         root: str | Path | None = None,
         image_size: int | tuple[int, int] = 64,
-        image_channels: Literal[1, 3] = 3,
+        image_channels: Literal[1, 2, 3, 4] = 3,
         batch_size: int = 64,
-        residence: Literal["disk", "memory", "device"] = "disk",
+        resize: Literal["crop", "pad", "stretch"] = "crop",
+        validation_share: float | None = None,
+        residence: Literal["disk", "memory", "device", "stream"] = "disk",
+        shuffle: Literal["full", "shards"] = "full",
+        shard_size: int = SHARD_SIZE,
         num_workers: int = 0,
         augmentations: list[Augmentation] | None = None,
         augmentation_mode: Literal["random", "extend"] = "random",
         target: Literal["augmented", "original"] = "augmented",
-        classes: list[str] | None = None,
-        validation_share: float | None = None,
         on_error: Literal["raise", "skip"] = "raise",
         seed: int = 0,
     ) -> None:
@@ -77,17 +95,30 @@ class ImageDataModule(LightningDataModule, ABC):
         Args:
             root: Folder of the data; null: the painted sample, made on first use.
             image_size: Side of the images in pixels, or [height, width].
-            image_channels: 3 for colour, 1 for grey.
+            image_channels: 3 for colour, 1 for grey, 4 with transparency or a 4th band, 2 for grey with it.
             batch_size: Images in one training batch of one device.
-            residence: Where the prepared images are while training.
-            num_workers: Processes that gather batches.
-            augmentations: Changes to training images, in order.
-            augmentation_mode: Random draws per batch, or a set extended by copies.
-            target: What the model shall produce from an augmented image.
-            classes: Names of the classes to keep; null: all.
-            validation_share: Share of the training images that becomes the validation split.
-            on_error: What to do about a broken image.
-            seed: Of drawn splits and of the order of training images.
+            resize: How pictures of another shape become image_size: crop takes the largest centred piece of
+                its aspect ratio, pad keeps the whole picture between black bars, stretch distorts it.
+            validation_share: Share of the training images, in (0, 1), that becomes the validation split;
+                a shipped one stays untouched (it is the test split where no test is shipped). null: the
+                shipped one, or a tenth where there is none.
+            residence: Where the images are while training: disk (prepared once, memory-mapped; the system
+                keeps in memory what fits), memory, device (on the GPU: fastest, takes height * width *
+                channels bytes an image), or stream (not prepared: decoded whenever needed, for sets that are
+                too large for the disk; wants num_workers).
+            shuffle: full: each epoch in an order of its own. shards: file by file, mixed within 8,192 images,
+                each process reading its own part; for sets larger than the memory on slow disks.
+            shard_size: Images in one file of the prepared cache, about.
+            num_workers: Processes that gather batches; 0 is fastest unless the disk is slow or residence is
+                stream.
+            augmentations: Changes to training images, in order, each by class_path from vedute.augment.
+            augmentation_mode: random: each image of each batch is changed by chance. extend: the training set
+                grows by every copy that the augmentations can make (Grayscale one, CutOut nine), all drawn
+                equally often.
+            target: What the model shall produce from an augmented image: the augmented image, or the original
+                (denoising).
+            on_error: What a broken image does: raise an error that names it, or skip it with a warning.
+            seed: Of drawn splits and of the order of training images, at least 0.
 
         Raises:
             ConfigurationError: An option is out of its range.
@@ -109,6 +140,7 @@ class ImageDataModule(LightningDataModule, ABC):
             ("batch_size", batch_size, 1),
             ("num_workers", num_workers, 0),
             ("seed", seed, 0),
+            ("shard_size", shard_size, 1),
         ):
             if value < least:
                 raise ConfigurationError(f"data.{name} must be at least {least}, got {value}.")
@@ -121,13 +153,15 @@ class ImageDataModule(LightningDataModule, ABC):
         self._image_size = (int(sides[0]), int(sides[1]))
         self._image_channels = image_channels
         self._batch_size = batch_size
+        self._resize: Literal["crop", "pad", "stretch"] = resize
+        self._validation_share = validation_share
         self._residence = residence
+        self._shuffle = shuffle
+        self._shard_size = shard_size
         self._num_workers = num_workers
         self._augmentations = list(augmentations or [])
         self._target = target
-        self._classes = list(classes) if classes is not None else None
-        self._validation_share = validation_share
-        self._on_error = on_error
+        self._on_error: Literal["raise", "skip"] = on_error
         self._seed = seed
         self._extensions = self._checked_extensions() if augmentation_mode == "extend" else []
         self._opened: _Opened | None = None
@@ -138,6 +172,8 @@ class ImageDataModule(LightningDataModule, ABC):
     @abstractmethod
     def find_sources(self, root: Path) -> Mapping[str, Source]:
         """Find the images of the parts that are shipped: ``train``, and ``val``, ``test`` where they exist.
+
+        Options that can be wrong are checked here, before the long work of preparing.
 
         Args:
             root: An existing folder.
@@ -151,19 +187,34 @@ class ImageDataModule(LightningDataModule, ABC):
         """Return the folder of the painted sample, in the layout that :meth:`find_sources` reads."""
 
     @abstractmethod
-    def label_names(self) -> Mapping[int, str]:
-        """Return the name of each label; empty: the labels, if any, are no classes."""
+    def label(self, raw: Mapping[str, Labels], sources: Mapping[str, Source]) -> Labelled:
+        """Say what the labels mean.
+
+        Args:
+            raw: (N,) int64 of each part: labels as the source gives them, -1 for none.
+            sources: Where they come from, to name a wrong record.
+        """
 
     def preparation(self) -> Preparation:
-        """Return how images are prepared: by default cropped to the aspect ratio and resized."""
-        return Preparation(self._image_size, channels=self._image_channels)
+        """Return how images are prepared."""
+        return Preparation(self.stored_size, channels=self._image_channels, resize=self._resize)
 
-    def encoder(self) -> Encoder | None:
-        """Return what turns labels into condition vectors: for classes one-hot, else none.
+    @property
+    def stored_size(self) -> tuple[int, int]:
+        """Height and width of the prepared images, pixels.
 
-        For classes the labels are positions in ``condition_names``, otherwise as the source has them.
+        Where they are larger than ``image_size``, training cuts each image at a place of its own, and
+        everything else in the middle.
         """
-        return OneHot(self.condition_size) if self.condition_names else None
+        return self._image_size
+
+    def sampling_weights(self, labels: Labels) -> NDArray[np.float64] | None:
+        """Return how often each training image is drawn, (N,) at least 0; None: each once in an epoch.
+
+        Args:
+            labels: (N,) int64: what the encoder takes, of the training split.
+        """
+        return None
 
     # Promises.
 
@@ -179,13 +230,34 @@ class ImageDataModule(LightningDataModule, ABC):
 
     @property
     def condition_kind(self) -> ConditionKind:
-        """What a condition vector means."""
-        return "class" if self.condition_names else "none"
+        """What a condition is: the meaning of the vector, else ``image`` where there are masks."""
+        kind = self._open().conditions.kind
+        return "image" if kind == "none" and self.condition_channels else kind
 
     @property
     def condition_names(self) -> list[str]:
         """Names of the entries of a condition vector."""
-        return list(self._open().class_names)
+        return list(self._open().conditions.names)
+
+    @property
+    def condition_mean(self) -> list[float]:
+        """Means of scores, which vectors are standardised by; empty for other kinds."""
+        return list(self._open().conditions.mean)
+
+    @property
+    def condition_scale(self) -> list[float]:
+        """Scales of scores, which vectors are standardised by; empty for other kinds."""
+        return list(self._open().conditions.scale)
+
+    @property
+    def condition_range(self) -> list[float]:
+        """The lowest and the highest legal score; empty: any."""
+        return list(self._open().conditions.range)
+
+    @property
+    def condition_channels(self) -> int:
+        """Channels of the condition image: 1 where images have masks, else 0."""
+        return int(self.preparation().mask)
 
     @property
     def condition_size(self) -> int:
@@ -201,9 +273,34 @@ class ImageDataModule(LightningDataModule, ABC):
         """Return the number of images in a split."""
         return len(self._open().splits[split].rows)
 
-    def labels(self, split: SplitName) -> NDArray[np.int64]:
-        """Return (N,) int64: the class of each image of a split, as position in ``condition_names``."""
-        return self._open().splits[split].labels.numpy().copy()
+    def labels(self, split: SplitName) -> Labels:
+        """Return (N,) int64: the class of each image of a split, as position in ``condition_names``.
+
+        The most probable one where labels are probabilities.
+
+        Raises:
+            ConfigurationError: The data have no classes.
+        """
+        opened = self._open()
+        if opened.conditions.kind != "class" or opened.conditions.encoder is None:
+            raise ConfigurationError(
+                f"These data have no classes: their conditions are of the kind '{self.condition_kind}'."
+            )
+        labels = opened.splits[split].labels
+        if isinstance(opened.conditions.encoder, OneHot):
+            return labels.numpy().copy()
+        pieces = [labels[start : start + 4096] for start in range(0, len(labels), 4096)]
+        return np.concatenate([opened.conditions.encoder(piece).argmax(1).numpy() for piece in pieces])
+
+    def records(self, split: SplitName) -> tuple[str, NDArray[np.int64]]:
+        """Return the shipped part that a split's images are from, and (N,) which of its records they are."""
+        chosen = self._open().splits[split]
+        return chosen.part, self._open().parts[chosen.part].records[chosen.rows.numpy()]
+
+    def prepared(self) -> Mapping[str, PreparedImages]:
+        """Return the prepared images of each part; empty where they are streamed."""
+        parts = self._open().parts.items()
+        return {name: part.images for name, part in parts if isinstance(part.images, PreparedImages)}
 
     def batch(self, split: SplitName, rows: Tensor | Sequence[int] | slice) -> Batch:
         """Return images of a split as they are in the data set, not augmented, on the CPU.
@@ -216,7 +313,9 @@ class ImageDataModule(LightningDataModule, ABC):
             n images (n, C, H, W) float32 in [0, 1] with conditions and index.
         """
         indices = torch.arange(self.size(split))[rows]
-        return _to_float(self._rows(split, self._open().parts, "cpu").__getitems__(indices.tolist()))
+        images = {part: opened.images for part, opened in self._open().parts.items()}
+        batch = self._rows(split, images, "cpu").__getitems__(indices.tolist())
+        return self._cut(_to_float(batch), centre_crop)
 
     # Preparing.
 
@@ -234,31 +333,44 @@ class ImageDataModule(LightningDataModule, ABC):
         if stage == "fit":
             self._order("train", training=True)
 
+    def sources(self) -> Mapping[str, Source]:
+        """Return where the images of each shipped part are; nothing is prepared.
+
+        Raises:
+            DataError: ``root`` does not exist or holds nothing usable.
+        """
+        return self.find_sources(self._data_folder())
+
     def _open(self) -> _Opened:
         if self._opened is None:
-            sources = self.find_sources(self._data_folder())
-            names = self.label_names()
-            # Before the long work, so that a mistyped class costs no time.
-            wanted = wanted_labels(self._classes, names) if self._classes is not None else None
-            parts: dict[str, PreparedImages] = {}
-            for part, source in sources.items():
-                name = f"{type(self).__name__.removesuffix('DataModule').lower()}/{part}"
-                parts[part] = prepare(source, self.preparation(), name=name, on_error=self._on_error)
-            raw = {part: np.asarray(images.labels) for part, images in parts.items()}
-            if names:
-                class_names, labels = class_positions(raw, names, sources, wanted)
-            else:
-                class_names, labels = [], raw
-            keep = {
-                part: values >= 0 if names else np.ones(len(values), bool) for part, values in labels.items()
-            }
-            assigned = assign_splits(raw, keep, self._validation_share, self._seed)
+            sources = self.sources()
+            parts = {part: self._open_part(part, source) for part, source in sources.items()}
+            labelled = self.label({part: opened.labels for part, opened in parts.items()}, sources)
+            assigned = assign_splits(
+                {part: labels >= 0 for part, labels in labelled.labels.items()},
+                self._validation_share,
+                self._seed,
+                labelled.strata,
+                labelled.groups,
+                labelled.splits,
+            )
             splits = {
-                split: _Split(part, torch.from_numpy(rows), torch.from_numpy(labels[part][rows]))
+                split: _Split(part, torch.from_numpy(rows), torch.from_numpy(labelled.labels[part][rows]))
                 for split, (part, rows) in assigned.items()
             }
-            self._opened = _Opened(parts, splits, class_names)
+            self._opened = _Opened(parts, splits, labelled.conditions(splits["train"].labels.numpy()))
         return self._opened
+
+    def _open_part(self, part: str, source: Source) -> _Part:
+        preparation = self.preparation()
+        if self._residence == "stream":
+            streamed = DecodedImages(source, preparation, self._on_error)
+            size = len(streamed)
+            shards = source.shards() or equal_shards(size, self._shard_size)
+            return _Part(streamed, source.labels(), np.arange(size), shards)
+        name = f"{type(self).__name__.removesuffix('DataModule').lower()}/{part}"
+        images = prepare(source, preparation, name=name, on_error=self._on_error, shard_size=self._shard_size)
+        return _Part(images, images.labels, images.records, images.shards)
 
     def _data_folder(self) -> Path:
         if self._root is None:
@@ -294,13 +406,13 @@ class ImageDataModule(LightningDataModule, ABC):
     def _loader(self, split: SplitName, training: bool = False) -> ImageLoader:
         device = self.trainer.strategy.root_device if self.trainer is not None else torch.device("cpu")
         place = device if self._residence == "device" else torch.device("cpu")
-        images: Mapping[str, ImageArray] = self._open().parts
-        if self._residence != "disk":
-            part = self._open().splits[split].part
+        part = self._open().splits[split].part
+        images: ImageArray = self._open().parts[part].images
+        if self._residence in ("memory", "device") and isinstance(images, PreparedImages):
             if (part, place) not in self._resident:
-                self._resident[part, place] = TensorImages(self._open().parts[part].images, place)
-            images = {part: self._resident[part, place]}
-        rows = self._rows(split, images, place, self._copies if training else 1)
+                self._resident[part, place] = TensorImages(images, place)
+            images = self._resident[part, place]
+        rows = self._rows(split, {part: images}, place, self._copies if training else 1)
         pin = device.type == "cuda" and place.type == "cpu"
         return ImageLoader(rows, self._order(split, training), self._num_workers, pin_memory=pin)
 
@@ -308,20 +420,39 @@ class ImageDataModule(LightningDataModule, ABC):
         self, split: SplitName, images: Mapping[str, ImageArray], device: torch.device | str, copies: int = 1
     ) -> ImageRows:
         opened = self._open().splits[split]
-        return ImageRows(images[opened.part], opened.rows, opened.labels, self.encoder(), copies, device)
+        encoder = self._open().conditions.encoder
+        mask = self.condition_channels > 0
+        return ImageRows(images[opened.part], opened.rows, opened.labels, encoder, copies, device, mask)
 
     def _order(self, split: SplitName, training: bool = False) -> BatchOrder:
         trainer = self.trainer
+        # Overfitting means the same batches again and again (Lightning sets this attribute by name).
+        same = bool(getattr(trainer, "overfit_batches", 0))
+        copies = self._copies if training else 1
+        weights = self._weights() if training and not same else None
         return BatchOrder(
-            self.train_size if training else self.size(split),
+            copies * self.size(split),
             self._batch_size,
             training=training,
-            # Overfitting means the same batches again and again (Lightning sets this attribute by name).
-            shuffle=training and not getattr(trainer, "overfit_batches", 0),
+            shuffle="none" if same else self._shuffle,
             seed=self._seed,
             rank=trainer.global_rank if trainer is not None else 0,
             ranks=trainer.world_size if trainer is not None else 1,
+            weights=weights,
+            shards=self._shards_of(split) * copies,
+            workers=self._num_workers,
         )
+
+    def _weights(self) -> NDArray[np.float64] | None:
+        weights = self.sampling_weights(self._open().splits["train"].labels.numpy())
+        return None if weights is None else np.tile(weights, self._copies)
+
+    def _shards_of(self, split: SplitName) -> list[int]:
+        """Return how many rows of a split lie in each file of its part, files without any left out."""
+        opened = self._open().splits[split]
+        ends = np.cumsum(self._open().parts[opened.part].shards)
+        counts = np.diff(np.searchsorted(opened.rows.numpy(), ends), prepend=0)
+        return [int(count) for count in counts if count]
 
     # On the device.
 
@@ -338,7 +469,8 @@ class ImageDataModule(LightningDataModule, ABC):
         """
         batch = _to_float(batch)
         if self.trainer is None or not self.trainer.training:
-            return batch
+            return self._cut(batch, centre_crop)
+        batch = self._cut(batch, random_crop)
         if self._target == "original":
             batch = replace(batch, target=batch.image)
         if self._extensions:
@@ -346,6 +478,9 @@ class ImageDataModule(LightningDataModule, ABC):
         for augmentation in self._augmentations:
             batch = augmentation(batch)
         return batch
+
+    def _cut(self, batch: Batch, crop: Callable[[Batch, tuple[int, int]], Batch]) -> Batch:
+        return batch if self.stored_size == self._image_size else crop(batch, self._image_size)
 
     @property
     def _copies(self) -> int:

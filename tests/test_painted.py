@@ -133,7 +133,7 @@ def test_the_cache_is_filled_once_and_says_so(
     monkeypatch.setenv("VEDUTE_CACHE", str(tmp_path))
     with caplog.at_level(logging.INFO, logger="vedute"):
         folder = painted_landscapes((16, 16), {"Train": 5})
-    assert [record.message for record in caplog.records if "Painted 5 landscapes" in record.message]
+    assert [record.message for record in caplog.records if "Painted" in record.message]
     assert folder.is_relative_to(tmp_path)
     before = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
     assert painted_landscapes((16, 16), {"Train": 5}) == folder
@@ -150,10 +150,10 @@ def test_what_a_killed_process_left_is_painted_anew(tmp_path: Path, monkeypatch:
     monkeypatch.setenv("VEDUTE_CACHE", str(tmp_path))
     folder = painted_landscapes((16, 16), {"Train": 5})
     whole = files_in(folder)
-    (folder / "TFrecords").rename(folder / ".TFrecords.0123.partial")
+    folder.rename(folder.with_name(f".{folder.name}.0123.partial"))
     assert painted_landscapes((16, 16), {"Train": 5}) == folder
     assert files_in(folder) == whole
-    assert [path.name for path in folder.iterdir()] == ["TFrecords"]
+    assert not list(folder.parent.glob("*.partial"))
 
 
 def _ask(_: int) -> Path:

@@ -43,25 +43,34 @@ def find_below(root: Path, accept: Callable[[Path], Found | None], depth: int) -
 
 
 def record_parts(folder: Path) -> Mapping[str, list[Path]] | None:
-    """Return the TFRecord files of each part of a data set, None where the folder holds no training records.
+    """Return the TFRecord files of each part of a data set; see ``shard_parts``."""
+    return shard_parts(folder, RECORD_SUFFIXES)
+
+
+def shard_parts(folder: Path, suffixes: tuple[str, ...]) -> Mapping[str, list[Path]] | None:
+    """Return the shards of each part of a data set, None where the folder holds no training records.
 
     Either in split folders (``Train``, ``Valid``, ``Test``; any case), or shards directly in the
     folder: those whose names begin with ``val`` or ``test`` are these parts, all others train.
 
+    Args:
+        folder: Where to look, not below its split folders.
+        suffixes: How names of shards end, in lower case; ``.gz`` may follow.
+
     Raises:
         DataError: A split folder beside one with records holds none.
     """
-    parts = {part: _record_files(child) for part, child in _part_folders(folder).items()}
+    parts = {part: _record_files(child, suffixes) for part, child in _part_folders(folder).items()}
     if parts.get("train"):
         for part, files in parts.items():
             if not files:
                 raise DataError(
-                    f"{_part_folders(folder)[part]} holds no TFRecord file, though the folders beside it do. "
+                    f"{_part_folders(folder)[part]} holds no file named *{suffixes[0]}, though the folders beside it do. "
                     "Complete the data set, or remove the empty folder."
                 )
         return parts
     shards: dict[str, list[Path]] = {"train": [], "val": [], "test": []}
-    for file in _record_files(folder):
+    for file in _record_files(folder, suffixes):
         part = next((part for part in ("test", "val") if file.name.lower().startswith(part)), "train")
         shards[part].append(file)
     return {part: files for part, files in shards.items() if files} if shards["train"] else None
@@ -102,9 +111,9 @@ def _files(folder: Path) -> Iterator[Path]:
         return
 
 
-def _record_files(folder: Path) -> list[Path]:
+def _record_files(folder: Path, suffixes: tuple[str, ...]) -> list[Path]:
     names = ((file, file.name.lower().removesuffix(".gz")) for file in _files(folder))
-    return sorted((file for file, name in names if name.endswith(RECORD_SUFFIXES)), key=natural_order)
+    return sorted((file for file, name in names if name.endswith(suffixes)), key=natural_order)
 
 
 def _has_image(folder: Path) -> bool:

@@ -118,6 +118,10 @@ class Source(ABC):
             yield from self.parts()[part].read([row - self._starts[part] for row in rows[first:last]])
             first = last
 
+    def shards(self) -> list[int] | None:
+        """Return how many records each file holds where files are best read from front to back; else None."""
+        return None
+
     def known_labels(self) -> NDArray[np.int64] | None:
         """Return the labels (N,), -1 for none, where they are known without reading records; else None."""
         return None

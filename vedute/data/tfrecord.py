@@ -221,6 +221,10 @@ class TFRecordSource(Source):
         """Return parts of about ``PART_SIZE`` records: pieces of shards, or many small files."""
         return self._parts
 
+    def shards(self) -> list[int]:
+        """Return the number of records in each file, what is wrong with a file counted as one more."""
+        return [len(listing.offsets) + (listing.error is not None) for listing in self._listings]
+
     def broken(self) -> list[DataError]:
         """Return what is wrong with the files' framing: truncated, or no TFRecord files."""
         return [listing.error for listing in self._listings if listing.error is not None]

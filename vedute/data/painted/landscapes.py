@@ -6,27 +6,17 @@ processes writes the same bytes. How a picture is painted is ``painting.py``'s b
 
 from __future__ import annotations
 
-import logging
-import multiprocessing
-import os
-import shutil
-import sys
-import time
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
 import numpy as np
-from filelock import FileLock
-from rich.console import Console
-from rich.progress import Progress
 
 from vedute.data.painted.painting import LANDSCAPE_TYPES, check_image_size, paint_encoded, paint_landscape
-from vedute.errors import ConfigurationError, VeduteError
-from vedute.files import cache_folder, whole
+from vedute.data.painted.workshop import in_processes, painted_folder
+from vedute.errors import ConfigurationError
+from vedute.files import whole
 
 __all__ = [
     "COUNTS",
@@ -35,8 +25,6 @@ __all__ = [
     "painted_landscapes",
     "write_painted_landscapes",
 ]
-
-logger = logging.getLogger(__name__)
 
 COUNTS: Mapping[str, int] = MappingProxyType({"Train": 2000, "Valid": 250, "Test": 250})
 """Pictures in each part."""
@@ -77,20 +65,8 @@ def painted_landscapes(
     _shards(counts, seed)
     height, width = image_size
     numbers = "-".join(str(count) for count in counts.values())
-    folder = cache_folder() / "painted" / f"landscapes-{height}x{width}-{seed}-{numbers}-v{_VERSION}"
-    if (folder / "TFrecords").is_dir():
-        return folder
-    with _alone(folder):
-        if (folder / "TFrecords").is_dir():
-            return folder
-        shutil.rmtree(folder, ignore_errors=True)  # what a killed process has left
-        start = time.monotonic()
-        write_painted_landscapes(folder, image_size, counts, seed)
-        logger.info(
-            "Painted %d landscapes of %dx%d pixels in %.0f s: %s",
-            *(sum(counts.values()), height, width, time.monotonic() - start, folder),
-        )
-    return folder
+    name = f"landscapes-{height}x{width}-{seed}-{numbers}-v{_VERSION}"
+    return painted_folder(name, lambda folder: _write(folder, image_size, counts, seed))
 
 
 def write_painted_landscapes(
@@ -118,22 +94,38 @@ def write_painted_landscapes(
         ConfigurationError: A size, count or seed that makes no pictures.
         VeduteError: The disk is full or the place cannot be written.
     """
+    check_image_size(image_size)
+    _shards(counts, seed)
+    with whole(folder / "TFrecords") as temporary:
+        _write_records(temporary, image_size, counts, seed, workers)
+    return folder
+
+
+def _write(folder: Path, image_size: tuple[int, int], counts: Mapping[str, int], seed: int) -> None:
+    _write_records(folder / "TFrecords", image_size, counts, seed)
+
+
+def _write_records(
+    folder: Path,
+    image_size: tuple[int, int],
+    counts: Mapping[str, int],
+    seed: int,
+    workers: int | None = None,
+) -> None:
     from vedute.data.tfrecord import write_records  # slow to import, and only needed here
 
-    check_image_size(image_size)
     shards = _shards(counts, seed)
-    console = Console(stderr=True)
-    with whole(folder / "TFrecords") as temporary, _encoded(shards, image_size, workers) as results:
-        bar = Progress(console=console, transient=True, disable=not console.is_terminal)
-        task = bar.add_task("Painting landscapes", total=sum(counts.values()))
-        with bar:
-            for shard, images in zip(shards, results, strict=True):
-                path = temporary / shard.path
-                path.parent.mkdir(parents=True, exist_ok=True)
-                examples = zip(images, shard.labels, strict=True)
-                write_records(path, [{"image": image, "label": label} for image, label in examples])
-                bar.advance(task, len(images))
-    return folder
+    tasks = [(shard.labels, shard.seeds, image_size) for shard in shards]
+    results = in_processes(_paint, tasks, "Painting landscapes", workers)
+    for shard, images in zip(shards, results, strict=True):
+        path = folder / shard.path
+        path.parent.mkdir(parents=True, exist_ok=True)
+        examples = zip(images, shard.labels, strict=True)
+        write_records(path, [{"image": image, "label": label} for image, label in examples])
+
+
+def _paint(task: tuple[list[int], list[int], tuple[int, int]]) -> list[bytes]:
+    return paint_encoded(*task)
 
 
 def _shards(counts: Mapping[str, int], seed: int) -> list[_Shard]:
@@ -162,47 +154,3 @@ def _shards(counts: Mapping[str, int], seed: int) -> list[_Shard]:
                 )
             )
     return shards
-
-
-@contextmanager
-def _encoded(
-    shards: Sequence[_Shard], image_size: tuple[int, int], workers: int | None
-) -> Iterator[Iterator[list[bytes]]]:
-    """Give the JPEG bytes of each shard's pictures, in order, painted by several processes."""
-    workers = min(workers or _cores(), len(shards))
-    if workers == 1 or multiprocessing.current_process().daemon:  # daemons may not have children
-        yield (paint_encoded(shard.labels, shard.seeds, image_size) for shard in shards)
-        return
-    # The workers use numpy and Pillow only, so that a fork is safe; spawning would run a user's script again.
-    context = multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
-    with ProcessPoolExecutor(workers, mp_context=context) as pool:
-        futures: list[Future[list[bytes]]] = [
-            pool.submit(paint_encoded, shard.labels, shard.seeds, image_size) for shard in shards
-        ]
-        try:
-            yield (future.result() for future in futures)
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
-
-
-def _cores() -> int:
-    """Return how many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
-
-
-@contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Wait until no other process writes ``folder``."""
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(folder.with_name(f".{folder.name}.lock"))
-        lock.acquire()
-    except OSError as error:
-        raise VeduteError(
-            f"The painted landscapes cannot be written to {folder.parent}: {error.strerror}. "
-            "Choose another place with VEDUTE_CACHE."
-        ) from error
-    try:
-        yield
-    finally:
-        lock.release()
