@@ -9,12 +9,12 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Any
 
 from datamodules.base import ImageDataModule
-from vedute.augment import Augmentation
 from vedute.conditions import match_name
-from vedute.data.image_folder import ImageFolderSource
+from vedute.data.image_files import class_folder_source
+from vedute.data.labels import Labelled, Labels, by_class, unlabelled, wanted_labels
 from vedute.data.layout import class_folder_parts, class_folders, find_below, record_parts
 from vedute.data.source import Source
 from vedute.data.tfrecord import TFRecordSource
@@ -32,73 +32,32 @@ class LandscapesDataModule(ImageDataModule):
 
     def __init__(
         self,
-        root: str | Path | None = None,
-        image_size: int | tuple[int, int] = 64,
-        image_channels: Literal[1, 3] = 3,
-        batch_size: int = 64,
         classes: list[str] | None = None,
-        validation_share: float | None = None,
-        residence: Literal["disk", "memory", "device"] = "disk",
-        num_workers: int = 0,
-        augmentations: list[Augmentation] | None = None,
-        augmentation_mode: Literal["random", "extend"] = "random",
-        target: Literal["augmented", "original"] = "augmented",
-        on_error: Literal["raise", "skip"] = "raise",
-        seed: int = 0,
         image_feature: str = "image",
         label_feature: str | None = "label",
         class_names: list[str] | dict[int, str] | None = None,
+        **shared: Any,
     ) -> None:
         """Keep the options; nothing is read yet.
 
+        ``root`` holds the TFRecord folders Train, Valid and Test, or the JPEG folders 'Training Data',
+        'Validation Data' and 'Testing Data', directly or some levels below, as the archive unpacks;
+        TFRecords first.
+
         Args:
-            root: Folder that holds the TFRecord folders Train, Valid and Test, or the JPEG folders 'Training
-                Data', 'Validation Data' and 'Testing Data', directly or some levels below, as the archive
-                unpacks; TFRecords first. null: the painted sample, made on first use.
-            image_size: Side of the images in pixels, or [height, width]: the largest centred crop of that
-                aspect ratio is resized to it.
-            image_channels: 3 for colour, 1 for grey.
-            batch_size: Images in one training batch of one device.
             classes: Names of the types to keep, renumbered in the usual order, e.g. [coast, forest]; null:
                 all.
-            validation_share: Share of Train, in (0, 1), that becomes the validation split, the same share of
-                each class; the shipped Valid stays untouched (it is the test split where there is no Test).
-                null: the shipped Valid, or a tenth of Train where there is none.
-            residence: Where the prepared images are while training: disk (memory-mapped, the system keeps in
-                memory what fits), memory, or device (on the GPU: fastest, takes height * width * channels
-                bytes an image).
-            num_workers: Processes that gather batches; 0 is fastest unless the disk is slow.
-            augmentations: Changes to training images, in order, each by class_path from vedute.augment.
-            augmentation_mode: random: each image of each batch is changed by chance. extend: the training set
-                grows by every copy that the augmentations can make (Grayscale one, CutOut nine), all drawn
-                equally often.
-            target: What the model shall produce from an augmented image: the augmented image, or the original
-                (denoising).
-            on_error: What a broken image does: raise an error that names it, or skip it with a warning.
-            seed: Of drawn splits and of the order of training images, at least 0.
             image_feature: Name of the records' feature with the encoded image.
             label_feature: Name of the records' feature with the label; null: no condition.
             class_names: Names of the labels where they are other than the five types: a list (from label 0),
                 or a map from label to name.
+            shared: Options of every data set, see ``ImageDataModule``.
 
         Raises:
             ConfigurationError: An option is out of its range.
         """
-        super().__init__(
-            root=root,
-            image_size=image_size,
-            image_channels=image_channels,
-            batch_size=batch_size,
-            residence=residence,
-            num_workers=num_workers,
-            augmentations=augmentations,
-            augmentation_mode=augmentation_mode,
-            target=target,
-            classes=classes,
-            validation_share=validation_share,
-            on_error=on_error,
-            seed=seed,
-        )
+        super().__init__(**shared)
+        self._classes = list(classes) if classes is not None else None
         self._image_feature = image_feature
         self._label_feature = label_feature
         if class_names is None:
@@ -110,8 +69,10 @@ class LandscapesDataModule(ImageDataModule):
             self._names = dict(enumerate(class_names))
         if len({name.casefold() for name in self._names.values()}) < len(self._names):
             raise ConfigurationError(f"data.class_names has a name twice: {', '.join(self._names.values())}.")
-        if label_feature is None and classes is not None:
-            raise ConfigurationError("data.classes needs labels: set data.label_feature.")
+        if self._classes is not None:
+            if label_feature is None:
+                raise ConfigurationError("data.classes needs labels: set data.label_feature.")
+            wanted_labels(self._classes, self._names)
 
     def find_sources(self, root: Path) -> Mapping[str, Source]:
         """Find the TFRecords, else the JPEG class folders."""
@@ -136,9 +97,11 @@ class LandscapesDataModule(ImageDataModule):
 
         return painted_landscapes(self.image_size)
 
-    def label_names(self) -> Mapping[int, str]:
-        """Return the five types, or the names given."""
-        return self._names if self._label_feature is not None else {}
+    def label(self, raw: Mapping[str, Labels], sources: Mapping[str, Source]) -> Labelled:
+        """Take labels as class numbers."""
+        if self._label_feature is None:
+            return unlabelled(raw)
+        return by_class(raw, self._names, sources, self._classes)
 
     def _class_folder_source(self, folder: Path) -> Source:
         names, labels = class_folders(folder), []
@@ -149,4 +112,4 @@ class LandscapesDataModule(ImageDataModule):
                 message = str(error).replace("Unknown condition", "no class is called")
                 raise DataError(f"{folder / name}: {message} Rename it, or give data.class_names.") from None
             labels.append(list(self._names)[position] if self._label_feature is not None else -1)
-        return ImageFolderSource(folder, names, labels)
+        return class_folder_source(folder, names, labels)

@@ -28,8 +28,9 @@ OptimizerFactory = Callable[[Iterable[Parameter]], Optimizer]
 class ImageModule(LightningModule):
     """A LightningModule on images of one size: generators and judges.
 
-    The constructor's first five arguments come from the datamodule (the command line links
-    them) and are saved in the checkpoint, which therefore works without its YAML and data.
+    The facts about the data come from the datamodule (the command line links them) and are saved
+    in the checkpoint, which therefore works without its YAML and data. A subclass takes its own
+    arguments and passes the facts through: ``def __init__(self, network, **facts)``.
     """
 
     def __init__(
@@ -41,17 +42,25 @@ class ImageModule(LightningModule):
         train_size: int,
         optimizer: OptimizerFactory,
         learning_rate_schedule: Schedule | None = None,
+        condition_channels: int = 0,
+        condition_mean: list[float] | None = None,
+        condition_scale: list[float] | None = None,
+        condition_range: list[float] | None = None,
     ) -> None:
         """Keep the data set's facts and how to optimise.
 
         Args:
             image_size: Height and width of the images, pixels.
             image_channels: Channels of the images.
-            condition_kind: What ``Condition.vector`` means.
-            condition_names: Names of its entries; empty for an unconditional model.
+            condition_kind: What a condition is.
+            condition_names: Names of the entries of the condition vector; empty for an unconditional model.
             train_size: Number of images in the training split.
             optimizer: From parameters to an optimiser.
             learning_rate_schedule: Multiplies the optimiser's learning rate; None: constant.
+            condition_channels: Channels of the condition image (a mask: 1); 0: there is none.
+            condition_mean: Means of scores: an entry of the vector is (score - mean) / scale.
+            condition_scale: Scales of scores.
+            condition_range: The lowest and the highest legal score; empty: any.
         """
         super().__init__()
         self.save_hyperparameters()
@@ -59,6 +68,10 @@ class ImageModule(LightningModule):
         self.image_channels = image_channels
         self.condition_kind = condition_kind
         self.condition_names = list(condition_names)
+        self.condition_channels = condition_channels
+        self.condition_mean = list(condition_mean or [])
+        self.condition_scale = list(condition_scale or [])
+        self.condition_range = list(condition_range or [])
         self.train_size = train_size
         self._optimizer = optimizer
         self._schedule = learning_rate_schedule or Constant()
@@ -156,8 +169,15 @@ class GenerativeModule(ImageModule):
         return {name: parameter for name, parameter in self.named_parameters() if parameter.requires_grad}
 
     def parse_condition(self, text: str) -> Tensor:
-        """Turn a condition as typed (``coast``, ``coast=0.7,forest=0.3``) into its (D,) vector."""
-        return parse_condition(text, self.condition_kind, self.condition_names)
+        """Turn a condition as typed (``coast=0.7,forest=0.3``, ``Moira=9``) into its (D,) vector."""
+        return parse_condition(
+            text,
+            self.condition_kind,
+            self.condition_names,
+            self.condition_mean,
+            self.condition_scale,
+            self.condition_range,
+        )
 
     def predict_step(self, batch: Batch) -> Tensor:
         """Generate one image for each condition of the batch; the row index is the seed."""

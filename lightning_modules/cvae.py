@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor, nn
 
-from lightning_modules.base import GenerativeModule, OptimizerFactory
-from vedute.batch import Batch, Condition, ConditionKind
+from lightning_modules.base import GenerativeModule
+from vedute.batch import Batch, Condition
+from vedute.errors import ConfigurationError
 from vedute.losses.pixel import mean_squared_error, peak_signal_to_noise_ratio
 from vedute.losses.variational import kl_per_dimension
 from vedute.metrics.latent import LatentStatistics
@@ -35,46 +36,35 @@ class CVAE(GenerativeModule):
 
     def __init__(
         self,
-        image_size: tuple[int, int],
-        image_channels: int,
-        condition_kind: ConditionKind,
-        condition_names: list[str],
-        train_size: int,
         network: Callable[[tuple[int, int], int, int], VAENetwork],
-        optimizer: OptimizerFactory,
-        learning_rate_schedule: Schedule | None = None,
         reconstruction_weight: float = 1.0,
         kl_weight: float = 1.0,
         kl_schedule: Schedule | None = None,
         latent_sampler: Callable[[int, int], LatentSampler] = StandardNormal,
+        **facts: Any,
     ) -> None:
         """Build the model.
 
         Args:
-            image_size: Height and width of the images, pixels.
-            image_channels: Channels of the images.
-            condition_kind: What the condition vector means.
-            condition_names: Names of its entries; empty for an unconditional VAE.
-            train_size: Number of images in the training split.
             network: From image size, image channels and condition size to the network.
-            optimizer: From parameters to an optimiser.
-            learning_rate_schedule: Multiplies the learning rate; None: constant.
             reconstruction_weight: Weight of E_recon.
             kl_weight: Weight of the KL divergence.
             kl_schedule: Multiplies ``kl_weight`` while training; None: constant.
             latent_sampler: From condition size and latent size to what latent vectors are drawn
                 from when sampling.
+            facts: About the data, and how to optimise; see ``ImageModule``.
+
+        Raises:
+            ConfigurationError: The conditions are images.
         """
-        super().__init__(
-            image_size,
-            image_channels,
-            condition_kind,
-            condition_names,
-            train_size,
-            optimizer,
-            learning_rate_schedule,
-        )
-        self.network = network(self.image_size, image_channels, self.condition_size)
+        super().__init__(**facts)
+        if self.condition_channels:
+            raise ConfigurationError(
+                f"{type(self).__name__} has no input for condition images, but the data have masks. Leave "
+                "them out (data.condition none, or no data.mask_column), or choose a model that makes images "
+                "from masks."
+            )
+        self.network = network(self.image_size, self.image_channels, self.condition_size)
         self.reconstruction_weight = reconstruction_weight
         self.kl_weight = kl_weight
         self._kl_schedule = kl_schedule or Constant()

@@ -20,7 +20,7 @@ from datamodules.landscapes import LandscapesDataModule
 from tests.data.landscapes import shared_data
 from vedute.augment import CutOut, Grayscale, HorizontalFlip, Kornia
 from vedute.batch import Batch
-from vedute.data.loading import BatchOrder
+from vedute.data.order import BatchOrder
 from vedute.data.tfrecord import write_records
 from vedute.errors import ConfigurationError, DataError
 
@@ -92,7 +92,7 @@ def test_promises_on_a_full_set(tmp_path: Path) -> None:
 
 
 def test_size_may_differ_by_side_and_channels_may_be_one(tmp_path: Path) -> None:
-    data = LandscapesDataModule(write_set(tmp_path / "set", ALL, ALL), image_size=(8, 24), image_channels=1)
+    data = LandscapesDataModule(root=write_set(tmp_path / "set", ALL, ALL), image_size=(8, 24), image_channels=1)
     assert data.image_size == (8, 24)
     assert data.batch("train", [0]).image.shape == (1, 1, 8, 24)
 
@@ -492,7 +492,7 @@ def test_two_processes_prepare_once_and_are_given_the_planned_shards(tmp_path: P
     subprocess.run([sys.executable, str(script), here, str(root), str(tmp_path)], check=True, timeout=300)
     seen = [json.loads((tmp_path / f"{rank}.json").read_text()) for rank in range(2)]
     for rank in range(2):
-        order = BatchOrder(40, 6, training=True, shuffle=True, rank=rank, ranks=2)
+        order = BatchOrder(40, 6, training=True, shuffle="full", rank=rank, ranks=2)
         planned = list(order)
         order.set_epoch(1)
         assert seen[rank]["train"] == planned + list(order)
@@ -522,15 +522,15 @@ def test_without_a_root_the_painted_sample_is_used_and_the_log_says_so(
 
 
 def test_real_landscapes_have_no_desert() -> None:
-    data = LandscapesDataModule(shared_data("landscapes"), image_size=32)
+    data = LandscapesDataModule(root=shared_data("landscapes"), image_size=32)
     assert data.condition_names == ["coast", "forest", "glacier", "mountain"]
     assert (data.size("train"), data.size("val"), data.size("test")) == (5207, 500, 500)
-    held = LandscapesDataModule(shared_data("landscapes"), image_size=32, validation_share=0.1)
+    held = LandscapesDataModule(root=shared_data("landscapes"), image_size=32, validation_share=0.1)
     assert held.size("train") + held.size("val") == 5207
     assert held.size("test") == 500
 
 
 def test_real_landscapes_of_one_record_a_file() -> None:
-    data = LandscapesDataModule(shared_data("landscapes-one-record-per-file"), image_size=32)
+    data = LandscapesDataModule(root=shared_data("landscapes-one-record-per-file"), image_size=32)
     assert sum(data.size(split) for split in ("train", "val", "test")) == 160
     assert 0 < data.batch("test", slice(None)).image.mean() < 1

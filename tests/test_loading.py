@@ -10,7 +10,9 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from torch import nn
 
 from vedute.batch import Batch
-from vedute.data.loading import BatchOrder, ImageLoader, ImageRows, OneHot, TensorImages
+from vedute.data.labels import OneHot
+from vedute.data.loading import ImageLoader, ImageRows, TensorImages
+from vedute.data.order import BatchOrder
 from vedute.errors import DataError
 
 
@@ -18,13 +20,27 @@ def make_images(count: int = 40) -> np.ndarray:
     return np.random.default_rng(0).integers(0, 256, (count, 4, 6, 3), dtype=np.uint8)
 
 
+class Pixels:
+    """An array (N, H, W, C) as images."""
+
+    def __init__(self, pixels: np.ndarray) -> None:
+        self.pixels = pixels
+        self.shape = pixels.shape
+
+    def __len__(self) -> int:
+        return len(self.pixels)
+
+    def gather(self, rows: torch.Tensor) -> torch.Tensor:
+        return torch.from_numpy(self.pixels[np.asarray(rows)]).permute(0, 3, 1, 2)
+
+
 def make_rows(count: int = 40, copies: int = 1) -> ImageRows:
     labels = torch.arange(count) % 3
-    return ImageRows(TensorImages(make_images(count)), torch.arange(count), labels, OneHot(3), copies)
+    return ImageRows(TensorImages(Pixels(make_images(count))), torch.arange(count), labels, OneHot(3), copies)
 
 
 def make_loader(size: int = 40, batch_size: int = 6, num_workers: int = 0, seed: int = 0) -> ImageLoader:
-    order = BatchOrder(size, batch_size, training=True, shuffle=True, seed=seed)
+    order = BatchOrder(size, batch_size, training=True, shuffle="full", seed=seed)
     return ImageLoader(make_rows(size), order, num_workers)
 
 
@@ -35,7 +51,7 @@ def epoch(order: BatchOrder, number: int = 0) -> list[list[int]]:
 
 def test_order_is_a_function_of_seed_and_epoch_alone() -> None:
     def order(seed: int) -> BatchOrder:
-        return BatchOrder(100, 8, training=True, shuffle=True, seed=seed)
+        return BatchOrder(100, 8, training=True, shuffle="full", seed=seed)
 
     used = order(3)
     orders = [epoch(used, number) for number in range(3)]
@@ -51,7 +67,7 @@ def test_order_is_a_function_of_seed_and_epoch_alone() -> None:
 def test_training_shards_are_disjoint_full_and_leave_out_less_than_a_batch_each(
     size: int, ranks: int
 ) -> None:
-    orders = [BatchOrder(size, 8, training=True, shuffle=True, rank=r, ranks=ranks) for r in range(ranks)]
+    orders = [BatchOrder(size, 8, training=True, shuffle="full", rank=r, ranks=ranks) for r in range(ranks)]
     batches = [epoch(order, 5) for order in orders]
     assert {len(shard) for shard in batches} == {len(orders[0])} == {size // (8 * ranks)}
     assert all(len(batch) == 8 for shard in batches for batch in shard)
@@ -61,15 +77,17 @@ def test_training_shards_are_disjoint_full_and_leave_out_less_than_a_batch_each(
 
 
 def test_ranks_together_see_the_batches_of_one_process_with_the_large_batch() -> None:
-    one = epoch(BatchOrder(64, 16, training=True, shuffle=True), 1)
-    two = [epoch(BatchOrder(64, 8, training=True, shuffle=True, rank=rank, ranks=2), 1) for rank in range(2)]
+    one = epoch(BatchOrder(64, 16, training=True, shuffle="full"), 1)
+    two = [
+        epoch(BatchOrder(64, 8, training=True, shuffle="full", rank=rank, ranks=2), 1) for rank in range(2)
+    ]
     assert [first + second for first, second in zip(*two, strict=True)] == one
 
 
 @pytest.mark.parametrize("ranks", [1, 2, 3, 4])
 @pytest.mark.parametrize("size", [4, 16, 17, 33, 40])
 def test_evaluation_shards_hold_every_row_once_in_equally_many_batches(size: int, ranks: int) -> None:
-    orders = [BatchOrder(size, 8, training=False, shuffle=False, rank=r, ranks=ranks) for r in range(ranks)]
+    orders = [BatchOrder(size, 8, training=False, shuffle="none", rank=r, ranks=ranks) for r in range(ranks)]
     batches = [epoch(order) for order in orders]
     assert len({len(shard) for shard in batches}) == 1
     assert all(0 < len(batch) <= 8 for shard in batches for batch in shard)
@@ -78,18 +96,18 @@ def test_evaluation_shards_hold_every_row_once_in_equally_many_batches(size: int
 
 def test_a_batch_larger_than_the_split_names_both_numbers() -> None:
     with pytest.raises(DataError, match=r"batch of 64 is larger than the training split of 50 images.*to 50"):
-        BatchOrder(50, 64, training=True, shuffle=True)
+        BatchOrder(50, 64, training=True, shuffle="full")
     with pytest.raises(DataError, match="batch of 32 on each of 2 processes"):
-        BatchOrder(50, 32, training=True, shuffle=True, ranks=2)
-    assert len(BatchOrder(50, 64, training=False, shuffle=False)) == 1
+        BatchOrder(50, 32, training=True, shuffle="full", ranks=2)
+    assert len(BatchOrder(50, 64, training=False, shuffle="none")) == 1
     with pytest.raises(DataError, match="1 images cannot be shared by 2"):
-        BatchOrder(1, 64, training=False, shuffle=False, ranks=2)
+        BatchOrder(1, 64, training=False, shuffle="none", ranks=2)
 
 
 def test_a_batch_is_gathered_with_labels_and_index() -> None:
     images = make_images()
     rows = torch.tensor([30, 2, 7, 9])
-    split = ImageRows(TensorImages(images), rows, torch.tensor([2, 0, 1, 1]), OneHot(3))
+    split = ImageRows(TensorImages(Pixels(images)), rows, torch.tensor([2, 0, 1, 1]), OneHot(3))
     batch = split.__getitems__([3, 0])
     assert batch.image.dtype == torch.uint8
     assert np.array_equal(batch.image.permute(0, 2, 3, 1).numpy(), images[[9, 30]])
@@ -169,7 +187,7 @@ def fit(folder: Path, module: Recorder, callbacks: list[Callback], resume: Path 
         enable_progress_bar=False, enable_model_summary=False, num_sanity_val_steps=1,
         enable_checkpointing=bool(callbacks),
     )  # fmt: skip
-    validation = ImageLoader(make_rows(), BatchOrder(40, 16, training=False, shuffle=False))
+    validation = ImageLoader(make_rows(), BatchOrder(40, 16, training=False, shuffle="none"))
     trainer.fit(module, make_loader(), validation, ckpt_path=resume)
 
 

@@ -11,7 +11,7 @@ from tfrecord.reader import tfrecord_loader
 from tfrecord.writer import TFRecordWriter
 
 from tests.data.landscapes import shared_data, tiny_examples, write_tiny_class_folders
-from vedute.data.image_folder import ImageFolderSource
+from vedute.data.image_files import FileSource, class_folder_source, image_files
 from vedute.data.source import natural_order
 from vedute.data.tfrecord import TFRecordSource, count_records, read_records, write_records
 from vedute.errors import DataError
@@ -216,22 +216,22 @@ def test_image_folders_give_their_class(tmp_path: Path) -> None:
     (root / "Coast" / ".hidden.jpg").write_bytes(b"")
     (root / "Coast" / "Thumbs.db").write_bytes(b"")
     (root / "Coast" / "10.JPG").write_bytes(b"last")
-    source = ImageFolderSource(root, ["Forest", "Coast"], [2, 0])
+    source = class_folder_source(root, ["Forest", "Coast"], [2, 0])
     assert source.labels().tolist() == [2] * 8 + [0] * 9
     records = [record for part in source.parts() for record in part.records()]
     assert [record.label for record in records] == source.labels().tolist()
     assert records[-1].payload == b"last" and records[-1].origin == "Coast/10.JPG"
-    assert len(source) == len(source.files()) == 17
-    unlabelled = ImageFolderSource(root / "Forest", ["."], [-1])
+    assert len(source) == len(list(source.files())) == 17
+    unlabelled = FileSource(image_files(root / "Forest"), [-1] * len(image_files(root / "Forest")))
     assert [record.label for record in unlabelled.parts()[0].records()] == [None] * 8
 
 
 def test_a_missing_or_empty_class_folder_is_named(tmp_path: Path) -> None:
     (tmp_path / "Coast").mkdir()
     with pytest.raises(DataError, match=r"Coast holds no image; looked for files named .*\.jpg"):
-        ImageFolderSource(tmp_path, ["Coast"], [0])
+        class_folder_source(tmp_path, ["Coast"], [0])
     with pytest.raises(DataError, match="Desert does not exist"):
-        ImageFolderSource(tmp_path, ["Desert"], [1])
+        class_folder_source(tmp_path, ["Desert"], [1])
 
 
 def test_real_photos_in_shards_and_one_record_per_file_are_read() -> None:

@@ -182,11 +182,25 @@ def load_datamodule(path: Path, overrides: Mapping[str, object] | None = None) -
     """
     path = Path(path)
     found, description = _described_class(load_checkpoint(path), _DATA_KEY, LightningDataModule, path)
-    known = inspect.signature(found).parameters
+    known = _options(found)
     for name in overrides or {}:
         if name not in known:
             raise ConfigurationError(f"{found.__name__} has no option '{name}'. Options: {', '.join(known)}.")
     return _build(found, {**description, **(overrides or {})}, path)
+
+
+def _options(found: type) -> list[str]:
+    """Return the names of a constructor's arguments, those that it passes on to its base included."""
+    names: list[str] = []
+    for ancestor in found.__mro__:
+        if "__init__" not in vars(ancestor):
+            continue
+        parameters = inspect.signature(vars(ancestor)["__init__"]).parameters.values()
+        kinds = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+        names += [one.name for one in parameters if one.kind in kinds and one.name not in (*names, "self")]
+        if all(one.kind != inspect.Parameter.VAR_KEYWORD for one in parameters):
+            break
+    return names
 
 
 def descriptions(checkpoint: Mapping[str, object], path: Path) -> dict[str, dict[str, object]]:

@@ -9,11 +9,14 @@ import torch
 from torch import Tensor
 
 from vedute.batch import ConditionKind
+from vedute.countries import country_name
 from vedute.errors import ConditionError
 
 
 def match_name(name: str, names: Sequence[str]) -> int:
     """Return the position of ``name`` in ``names``, whatever the case.
+
+    Where the names are countries, ISO codes and usual variants are understood as well.
 
     Raises:
         ConditionError: There is none; the message suggests the nearest and lists the first few.
@@ -22,13 +25,23 @@ def match_name(name: str, names: Sequence[str]) -> int:
     wanted = name.strip().casefold()
     if wanted in folded:
         return folded.index(wanted)
+    country = country_name(name)
+    if country is not None and country.casefold() in folded:
+        return folded.index(country.casefold())
     near = difflib.get_close_matches(wanted, folded, n=1, cutoff=0.5)
     hint = f" Did you mean '{names[folded.index(near[0])]}'?" if near else ""
     shown = ", ".join(names[:20]) + (", ..." if len(names) > 20 else "")
     raise ConditionError(f"Unknown condition '{name.strip()}'.{hint} Known: {shown}.")
 
 
-def parse_condition(text: str, kind: ConditionKind, names: Sequence[str]) -> Tensor:
+def parse_condition(
+    text: str,
+    kind: ConditionKind,
+    names: Sequence[str],
+    mean: Sequence[float] = (),
+    scale: Sequence[float] = (),
+    legal: Sequence[float] = (),
+) -> Tensor:
     """Turn a condition as typed into its vector.
 
     Args:
@@ -37,6 +50,9 @@ def parse_condition(text: str, kind: ConditionKind, names: Sequence[str]) -> Ten
             probabilities (their sum at most 1: a fuzzy label). For ``score``, pairs must name
             every score.
         names: The D entries of the vector.
+        mean: Of each score.
+        scale: Of each score; scores become (score - mean) / scale. Empty: they stay.
+        legal: The lowest and the highest legal score; empty: any.
 
     Returns:
         (D,) float32.
@@ -69,4 +85,12 @@ def parse_condition(text: str, kind: ConditionKind, names: Sequence[str]) -> Ten
     elif len(given) != len(names):
         missing = ", ".join(name for i, name in enumerate(names) if i not in given)
         raise ConditionError(f"The condition '{text}' leaves out: {missing}.")
+    if kind == "score":
+        for name, value in zip(names, vector.tolist(), strict=True):
+            if legal and not legal[0] <= value <= legal[1]:
+                raise ConditionError(
+                    f"{name}={value:g} lies outside the scores' range {legal[0]:g} to {legal[1]:g}."
+                )
+        if scale:
+            vector = (vector - torch.tensor(mean)) / torch.tensor(scale)
     return vector

@@ -124,7 +124,7 @@ def _read_images(source: Path, count: int, model: GenerativeModule) -> tuple[Bat
     from vedute.batch import Batch, Condition
     from vedute.callbacks.sample_grid import spread
     from vedute.data.decoding import Preparation, decode_image, resize_images
-    from vedute.data.image_folder import image_files
+    from vedute.data.image_files import image_files
 
     if not source.exists():
         raise DataError(f"--input {source} does not exist.")

@@ -30,7 +30,17 @@ from vedute.run_folder import (
     shown,
 )
 
-LINKED = ("image_size", "image_channels", "condition_kind", "condition_names", "train_size")
+LINKED = (
+    "image_size",
+    "image_channels",
+    "condition_kind",
+    "condition_names",
+    "condition_channels",
+    "condition_mean",
+    "condition_scale",
+    "condition_range",
+    "train_size",
+)
 """Facts that a model takes from the data set."""
 
 KEYWORDS = ("last", "best")
