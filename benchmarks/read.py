@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from vedute.data.prepared import FORMAT, IMAGES, LABELS, MANIFEST, PreparedImages
+from vedute.data.prepared import FORMAT, LABELS, MANIFEST, RECORDS, PreparedImages, shard_name
 
 EPOCHS = 5
 
@@ -29,12 +29,14 @@ EPOCHS = 5
 def write_prepared(folder: Path, count: int, size: int) -> None:
     """Write a set of random images."""
     random = np.random.default_rng(0)
-    images = np.lib.format.open_memmap(folder / IMAGES, "w+", np.uint8, (count, size, size, 3))
+    images = np.lib.format.open_memmap(folder / shard_name(0), "w+", np.uint8, (count, size, size, 3))
     for start in range(0, count, 1000):
         images[start : start + 1000] = random.integers(0, 256, images[start : start + 1000].shape, np.uint8)
     images.flush()
     np.save(folder / LABELS, np.zeros(count, dtype=np.int64))
-    (folder / MANIFEST).write_text(json.dumps({"format": FORMAT, "fingerprint": "", "skipped": []}))
+    np.save(folder / RECORDS, np.arange(count))
+    manifest = {"format": FORMAT, "fingerprint": "", "skipped": [], "unclear_masks": 0, "shards": [count]}
+    (folder / MANIFEST).write_text(json.dumps(manifest))
 
 
 def resident() -> int:
@@ -62,7 +64,7 @@ def main() -> None:
     random = np.random.default_rng(1)
     with tempfile.TemporaryDirectory() as folder:
         write_prepared(Path(folder), options.images, options.image_size)
-        array = np.load(Path(folder) / IMAGES)
+        array = np.load(Path(folder) / shard_name(0))
         prepared = PreparedImages(Path(folder))
         print(
             "| batch | gather, images/s | plain numpy, images/s | ratio | resident MB after epochs 1 to 5 |"

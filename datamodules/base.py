@@ -292,6 +292,12 @@ class ImageDataModule(LightningDataModule, ABC):
         pieces = [labels[start : start + 4096] for start in range(0, len(labels), 4096)]
         return np.concatenate([opened.conditions.encoder(piece).argmax(1).numpy() for piece in pieces])
 
+    def vectors(self, split: SplitName) -> Tensor | None:
+        """Return the condition vectors of a split, (N, D) float32; None: there are none. Reads no image."""
+        opened = self._open()
+        encoder = opened.conditions.encoder
+        return None if encoder is None else encoder(opened.splits[split].labels)
+
     def records(self, split: SplitName) -> tuple[str, NDArray[np.int64]]:
         """Return the shipped part that a split's images are from, and (N,) which of its records they are."""
         chosen = self._open().splits[split]

@@ -50,8 +50,8 @@ class CVAE(GenerativeModule):
             reconstruction_weight: Weight of E_recon.
             kl_weight: Weight of the KL divergence.
             kl_schedule: Multiplies ``kl_weight`` while training; None: constant.
-            latent_sampler: From condition size and latent size to what latent vectors are drawn
-                from when sampling.
+            latent_sampler: From number of classes (0 where conditions are none) and latent size to what
+                latent vectors are drawn from when sampling.
             facts: About the data, and how to optimise; see ``ImageModule``.
 
         Raises:
@@ -68,7 +68,8 @@ class CVAE(GenerativeModule):
         self.reconstruction_weight = reconstruction_weight
         self.kl_weight = kl_weight
         self._kl_schedule = kl_schedule or Constant()
-        self.latent_sampler = latent_sampler(self.condition_size, self.network.latent_size)
+        classes = self.condition_size if self.condition_kind == "class" else 0
+        self.latent_sampler = latent_sampler(classes, self.network.latent_size)
         self.latent_moments = self.latent_sampler.moments()
         self.latent_statistics = nn.ModuleDict(
             {
@@ -96,6 +97,10 @@ class CVAE(GenerativeModule):
             )
         return torch.zeros(count, 0, device=self.device)
 
+    def _classes(self, vector: Tensor) -> Tensor:
+        """Return the class probabilities in a condition vector, (N, D); (N, 0) where it holds scores."""
+        return vector if self.condition_kind == "class" else vector[:, :0]
+
     def _shared_step(self, batch: Batch, stage: str) -> Tensor:
         target = batch.image if batch.target is None else batch.target
         vector = self._vector(batch.condition, len(batch))
@@ -116,7 +121,7 @@ class CVAE(GenerativeModule):
         if stage == "train":
             values["kl_weight"] = kl_weight
             if self.latent_moments is not None:
-                self.latent_moments.update(z, class_weights(vector))
+                self.latent_moments.update(z, class_weights(self._classes(vector)))
         self.log_stage(stage, values, len(batch))
         return loss
 
@@ -171,7 +176,7 @@ class CVAE(GenerativeModule):
         """Decode one latent vector per seed; see the base class."""
         vector = self._vector(condition.to(self.device), len(seeds))
         noise = seeded_normal(seeds, (self.network.latent_size,), self.device)
-        return self.network.decode(self.latent_sampler(noise, vector), vector)
+        return self.network.decode(self.latent_sampler(noise, self._classes(vector)), vector)
 
     def embed(self, batch: Batch) -> Tensor:
         """Return the posterior means, (N, Z)."""

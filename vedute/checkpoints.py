@@ -189,6 +189,15 @@ def load_datamodule(path: Path, overrides: Mapping[str, object] | None = None) -
     return _build(found, {**description, **(overrides or {})}, path)
 
 
+def load_datamodule_options(path: Path) -> Mapping[str, object]:
+    """Return the constructor arguments of the data set that a checkpoint was trained on.
+
+    Raises:
+        CheckpointError: It cannot be read, is unsafe, or describes no data set.
+    """
+    return _described_class(load_checkpoint(Path(path)), _DATA_KEY, LightningDataModule, Path(path))[1]
+
+
 def _options(found: type) -> list[str]:
     """Return the names of a constructor's arguments, those that it passes on to its base included."""
     names: list[str] = []

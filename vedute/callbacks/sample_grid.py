@@ -6,18 +6,21 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 
-from vedute.batch import Batch, Condition
+from vedute.batch import Condition
 from vedute.callbacks.intervals import is_due
 from vedute.callbacks.pictures import save_picture
-from vedute.promises import Generator, as_generator, as_image_data
+from vedute.promises import Generator, ImageData, as_generator, as_image_data
 from vedute.report.grid import image_grid
+from vedute.sampling.conditions import beside_conditions, image_rows, vector_rows
+from vedute.sampling.conditions import spread as spread
 
 
 class SampleGrid(Callback):
     """Draws a row of samples per condition, always with the same seeds, during validation.
 
-    The picture goes to ``samples/`` in the run folder and to every logger. A module that
-    encodes also gets ``reconstructions``: validation images above what comes back.
+    A row is a class, low or high scores of all raters or of one, or a mask of the validation split,
+    which stands in the first column. The picture goes to ``samples/`` in the run folder and to every
+    logger. A module that encodes also gets ``reconstructions``: validation images above what comes back.
     """
 
     def __init__(self, every_n_epochs: int = 5, columns: int = 8, seed: int = 0, rows: int = 12) -> None:
@@ -43,33 +46,28 @@ class SampleGrid(Callback):
             return
         generator, data = as_generator(pl_module), as_image_data(getattr(trainer, "datamodule", None))
         file_name = f"epoch_{trainer.current_epoch + 1:04d}.png"
-        images, titles = self._samples(generator, data.batch("val", range(min(self.rows, data.size("val")))))
-        save_picture(trainer, image_grid(images, self.columns, titles), "samples", file_name)
+        picture = image_grid(*self._samples(generator, data))
+        save_picture(trainer, picture, "samples", file_name)
         if generator.has_encoder:
             batch = data.batch("val", spread(data.size("val"), self.columns)).to(generator.device)
             pairs = torch.cat([batch.image, generator.reconstruct(batch)])
             picture = image_grid(pairs, len(batch), ["real", "reconstructed"])
             save_picture(trainer, picture, "reconstructions", f"reconstructions_{file_name}")
 
-    def _samples(self, generator: Generator, batch: Batch) -> tuple[Tensor, list[str] | None]:
-        """Return rows * columns samples and the rows' titles.
-
-        Classes give a row each; any other condition takes the validation split's first ones.
-        """
+    def _samples(
+        self, generator: Generator, data: ImageData
+    ) -> tuple[Tensor, int, list[str] | None, list[str]]:
+        """Return the images of a grid, its columns, the titles of its rows and of its first columns."""
         if generator.condition_kind == "none":
             seeds = torch.arange(self.seed, self.seed + self.columns**2)
-            return generator.sample(Condition(), seeds), None
-        titles: list[str] | None = None
-        condition = batch.condition
-        if generator.condition_kind == "class":
-            titles = generator.condition_names[: self.rows]
-            condition = Condition(torch.eye(len(generator.condition_names))[: self.rows])
-        condition = condition.map(lambda tensor: tensor.repeat_interleave(self.columns, dim=0))
-        seeds = torch.arange(self.seed, self.seed + self.columns).repeat(len(condition) // self.columns)
-        return generator.sample(condition.to(generator.device), seeds), titles
-
-
-def spread(size: int, count: int) -> list[int]:
-    """Return ``count`` rows (fewer in a small split) evenly spread over a split of ``size`` images."""
-    count = min(count, size)
-    return [position * size // count for position in range(count)]
+            return generator.sample(Condition(), seeds), self.columns, None, []
+        if generator.condition_kind == "image":
+            titles, condition = image_rows(data, "val", self.rows)
+        else:
+            titles, condition = vector_rows(generator, self.rows)
+        repeated = condition.map(lambda tensor: tensor.repeat_interleave(self.columns, dim=0))
+        seeds = torch.arange(self.seed, self.seed + self.columns).repeat(len(condition))
+        images = generator.sample(repeated.to(generator.device), seeds)
+        if generator.condition_kind == "image" and condition.image is not None:
+            return beside_conditions(images, condition.image), self.columns + 1, titles, ["condition"]
+        return images, self.columns, titles, []

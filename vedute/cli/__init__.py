@@ -31,6 +31,8 @@ VERBS: tuple[Verb, ...] = (
     Verb("validate", "compute a checkpoint's losses on the validation split", "vedute.cli.training:validate"),
     Verb("test", "compute a checkpoint's losses on the test split", "vedute.cli.training:test"),
     Verb("predict", "generate an image for each condition of the test split", "vedute.cli.training:predict"),
+    Verb("inspect", "look at a data set: sizes, balance, duplicates, leaks, broken files", "vedute.cli.inspect:main"),
+    Verb("prepare", "decode a data set into the cache, so that training starts at once", "vedute.cli.prepare:main"),
     Verb("sample", "generate images for conditions of your choice", "vedute.cli.sample:main"),
     Verb("reconstruct", "encode and decode images, pairs side by side", "vedute.cli.reconstruct:main"),
     Verb("evaluate", "score a checkpoint: quality card as table and JSON", "vedute.cli.evaluate:main"),

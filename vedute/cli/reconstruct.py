@@ -67,7 +67,7 @@ def main(args: Sequence[str]) -> int:
     import torch
 
     from lightning_modules.base import GenerativeModule
-    from vedute.checkpoints import load_module
+    from vedute.checkpoints import load_datamodule_options, load_module
     from vedute.report.grid import image_grid
     from vedute.run_folder import shown
 
@@ -79,7 +79,8 @@ def main(args: Sequence[str]) -> int:
     if given.input is None:
         batch, titles = _test_images(given.checkpoint, given.count)
     else:
-        batch, titles = _read_images(given.input, given.count, model)
+        resize = load_datamodule_options(given.checkpoint).get("resize", "crop")
+        batch, titles = _read_images(given.input, given.count, model, resize, given.condition)
     if given.condition is not None:
         vector = model.parse_condition(given.condition).expand(len(batch), -1)
         batch.condition.vector = vector.contiguous()
@@ -117,13 +118,17 @@ def _test_images(checkpoint: Path, count: int) -> tuple[Batch, str]:
     return data.batch("test", rows), "images and classes of the test split"
 
 
-def _read_images(source: Path, count: int, model: GenerativeModule) -> tuple[Batch, str]:
+def _read_images(
+    source: Path, count: int, model: GenerativeModule, resize: object, condition: str | None
+) -> tuple[Batch, str]:
     """Read image files, prepared like training data, with their conditions."""
+    import numpy as np
     import torch
 
     from vedute.batch import Batch, Condition
     from vedute.callbacks.sample_grid import spread
-    from vedute.data.decoding import Preparation, decode_image, resize_images
+    from vedute.data.decoding import Preparation, decode_image
+    from vedute.data.image_bytes import read_file
     from vedute.data.image_files import image_files
 
     if not source.exists():
@@ -132,15 +137,17 @@ def _read_images(source: Path, count: int, model: GenerativeModule) -> tuple[Bat
     if not files:
         raise DataError(f"--input {source} holds no images (PNG, JPEG, WebP, ...).")
     files = [files[row] for row in spread(len(files), count)]
-    preparation = Preparation(model.image_size, channels=model.image_channels)
+    preparation = Preparation(model.image_size, channels=model.image_channels, resize=resize)  # type: ignore[arg-type]  # checked there
     images = []
     for file in files:
         try:
-            images.append(decode_image(file.read_bytes(), preparation))
+            images.append(decode_image(read_file(file), preparation))
         except DataError as error:
             raise DataError(f"{file}: {error}") from error
-    pixels = torch.tensor(resize_images(images, model.image_size))  # (N, H, W, C)
+    pixels = torch.tensor(np.stack(images))  # (N, H, W, C)
     batch = Batch(pixels.permute(0, 3, 1, 2).float() / 255, index=torch.arange(len(files)))
+    if condition is not None:
+        return batch, f"all as {condition}"
     if model.condition_kind == "none":
         return batch, "no conditions"
     if model.condition_kind != "class":

@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vedute.cli.inference import in_batches, parser, pick_device, positive
-from vedute.errors import ConditionError, ConfigurationError
+from vedute.errors import ConditionError, ConfigurationError, DataError
 from vedute.files import whole
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from lightning_modules.base import GenerativeModule
+    from vedute.batch import Condition
 
 _ROWS = 12
 
@@ -33,6 +34,7 @@ def main(args: Sequence[str]) -> int:
         CheckpointError: The checkpoint cannot be used, or generates nothing.
         ConditionError: A condition that the model does not know.
         ConfigurationError: An option cannot be used.
+        DataError: A mask that cannot be read, or no data to take masks from.
     """
     options = parser("sample", "Generate images with a trained model.")
     options.add_argument(
@@ -40,8 +42,9 @@ def main(args: Sequence[str]) -> int:
         action="append",
         default=[],
         metavar="TEXT",
-        help="a class (coast) or values (coast=0.7,mountain=0.3); repeat it for several; none: one row of "
-        f"each class, at most {_ROWS} of them",
+        help="a class (coast), values (coast=0.7,mountain=0.3 or Moira=9,Louie=7) or a mask's image file; "
+        f"repeat it for several; none: at most {_ROWS} rows of each class, of low and high scores, or of "
+        "masks of the validation split",
     )
     options.add_argument("--count", type=positive, default=8, metavar="N", help="images per condition")
     options.add_argument(
@@ -65,24 +68,28 @@ def main(args: Sequence[str]) -> int:
     import torch
 
     from lightning_modules.base import GenerativeModule
-    from vedute.batch import Condition
     from vedute.checkpoints import load_module
     from vedute.report.grid import image_grid
     from vedute.run_folder import shown
+    from vedute.sampling.conditions import beside_conditions
 
     model = load_module(given.checkpoint, GenerativeModule, device)  # type: ignore[type-abstract]
-    titles, vectors = conditions(model, given.condition)
+    titles, condition = conditions(model, given.condition, given.checkpoint)
     seeds = (given.seed + torch.arange(given.count)).repeat(len(titles))
-    repeated = None if vectors is None else vectors.repeat_interleave(given.count, dim=0).to(device)
+    repeated = condition.map(lambda tensor: tensor.repeat_interleave(given.count, dim=0))
 
     def compute(rows: slice) -> Tensor:
-        return model.sample(Condition(None if repeated is None else repeated[rows]), seeds[rows])
+        return model.sample(repeated[rows].to(device), seeds[rows])
 
     images = in_batches("Generating", len(seeds), given.batch_size, compute)
     if to_grid:
-        named = vectors is not None
-        columns = given.count if named else min(given.count, 8)
-        picture = image_grid(images, columns, titles if named else None)
+        if condition.image is not None:
+            rows = beside_conditions(images, condition.image)
+            picture = image_grid(rows, given.count + 1, titles, ["condition"])
+        elif condition.vector is not None:
+            picture = image_grid(images, given.count, titles)
+        else:
+            picture = image_grid(images, min(given.count, 8))
         with whole(given.output) as temporary:
             picture.save(temporary, format="PNG")
         print(f"{len(images)} images in {shown(given.output)}")
@@ -108,38 +115,71 @@ def wants_grid(output: Path) -> bool:
     return False
 
 
-def conditions(model: GenerativeModule, texts: Sequence[str]) -> tuple[list[str], Tensor | None]:
+def conditions(
+    model: GenerativeModule, texts: Sequence[str], checkpoint: Path
+) -> tuple[list[str], Condition]:
     """Return what to generate.
 
     Args:
         model: The model.
-        texts: Conditions as typed; none: each class, or the mean of scores.
+        texts: Conditions as typed, or files of images; none: each class, low and high scores, or
+            conditions of the validation split.
+        checkpoint: Where the model is from, which also says what its data are.
 
     Returns:
-        A title per condition, and the vectors (N, D); None for an unconditional model.
+        A title per condition, and as many conditions; both fields None for an unconditional model.
 
     Raises:
         ConditionError: The model does not know one, or one is given twice.
-        ConfigurationError: The model's conditions are images.
+        DataError: An image that cannot be read, or no data to take conditions from.
     """
     import torch
 
-    if model.condition_kind == "image":
-        raise ConfigurationError(
-            f"This {type(model).__name__} makes images from images, not from names; 'sample' cannot be used."
-        )
+    from vedute.batch import Condition
+    from vedute.checkpoints import load_datamodule
+    from vedute.promises import as_image_data
+    from vedute.sampling.conditions import image_rows, vector_rows
+
+    for position, text in enumerate(texts):
+        if text in texts[:position]:
+            raise ConditionError(f"--condition '{text}' is given twice.")
     if model.condition_kind == "none":
         if texts:
             raise ConditionError("This model is unconditional: leave out --condition.")
-        return ["all"], None
+        return ["all"], Condition()
+    if model.condition_kind == "image":
+        if texts:
+            return [Path(text).stem for text in texts], Condition(image=_read_masks(texts, model.image_size))
+        return image_rows(as_image_data(load_datamodule(checkpoint)), "val", _ROWS)
     if texts:
-        for position, text in enumerate(texts):
-            if text in texts[:position]:
-                raise ConditionError(f"--condition '{text}' is given twice.")
-        return list(texts), torch.stack([model.parse_condition(text) for text in texts])
-    if model.condition_kind == "score":
-        return ["mean scores"], torch.zeros(1, model.condition_size)
-    return list(model.condition_names[:_ROWS]), torch.eye(model.condition_size)[:_ROWS]
+        return list(texts), Condition(torch.stack([model.parse_condition(text) for text in texts]))
+    return vector_rows(model, _ROWS)
+
+
+def _read_masks(texts: Sequence[str], size: tuple[int, int]) -> Tensor:
+    """Return (N, 1, H, W) in {0, 1}: masks from image files, cropped and resized like training data."""
+    import torch
+
+    from vedute.data.decoding import ImageBatch, Preparation
+
+    masks = ImageBatch(Preparation(size, channels=1, mask=True))
+    for text in texts:
+        path = Path(text)
+        if not path.is_file():
+            raise ConditionError(
+                f"--condition '{text}' is no file: this model makes images from masks, so give an image file "
+                "with white foreground on black, or leave out --condition."
+            )
+        try:
+            content = path.read_bytes()
+            masks.add(content, content)  # as image and as its mask, which is read by other rules
+        except DataError as error:
+            raise DataError(f"--condition {path}: {error}") from error
+    if masks.unclear_masks:
+        print(
+            f"{masks.unclear_masks} of {len(texts)} masks hold grey: from half of white on it is foreground."
+        )
+    return torch.from_numpy(masks.take()[..., 1:]).permute(0, 3, 1, 2).float() / 255  # (N, 1, H, W)
 
 
 def file_name(title: str, seed: int) -> str:

@@ -24,6 +24,7 @@ from typing import Literal
 from filelock import FileLock, Timeout
 from rich.console import Console
 
+from vedute.cores import usable_cores
 from vedute.data.building import SHARD_SIZE, Build, refusal
 from vedute.data.decoding import Preparation
 from vedute.data.prepared import MANIFEST, PreparedImages, open_prepared
@@ -76,7 +77,7 @@ def prepare(
             if prepared is None:
                 if folder.exists():
                     console.print(f"{name}: the source has changed since it was prepared; preparing it anew.")
-                threads = workers or _usable_cores()
+                threads = workers or usable_cores()
                 Build(source, preparation, name, on_error, shard_size, threads, console).write(
                     folder, fingerprint
                 )
@@ -119,12 +120,6 @@ def _folder_name(files: str, what: Mapping[str, object], preparation: Preparatio
     height, width = preparation.image_size
     readable = re.sub(r"[^A-Za-z0-9]+", "-", name).strip("-").lower()
     return f"{readable}-{height}x{width}-{digest[:16]}"
-
-
-def _usable_cores() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _lock_path(folder: Path) -> Path:

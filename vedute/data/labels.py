@@ -185,10 +185,9 @@ def class_positions(
     absent = [names[label] for label in kept if label not in raw["train"]]
     if absent:
         logger.warning("No training image shows: %s. A model cannot learn it.", ", ".join(absent))
-    positions = {
-        part: np.select([labels == label for label in kept], list(range(len(kept))), -1).astype(np.int64)
-        for part, labels in raw.items()
-    }
+    numbers = np.array(existing, dtype=np.int64)
+    places = np.array([kept.index(label) if label in kept else -1 for label in existing], dtype=np.int64)
+    positions = {part: places[np.searchsorted(numbers, labels)] for part, labels in raw.items()}
     return [names[label] for label in kept], positions
 
 

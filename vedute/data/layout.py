@@ -65,8 +65,8 @@ def shard_parts(folder: Path, suffixes: tuple[str, ...]) -> Mapping[str, list[Pa
         for part, files in parts.items():
             if not files:
                 raise DataError(
-                    f"{_part_folders(folder)[part]} holds no file named *{suffixes[0]}, though the folders beside it do. "
-                    "Complete the data set, or remove the empty folder."
+                    f"{_part_folders(folder)[part]} holds no file named *{suffixes[0]}, though the folders "
+                    "beside it do. Complete the data set, or remove the empty folder."
                 )
         return parts
     shards: dict[str, list[Path]] = {"train": [], "val": [], "test": []}

@@ -74,8 +74,8 @@ def check_range(scores: Scores, names: Sequence[str], limits: Sequence[float], w
         found = [f"{where(row)}: {names[column]} {scores[row, column]:g}" for row, column in outside]
         raise DataError(
             f"{_count(len(outside), 'score')} outside of the range {limits[0]:g} to {limits[1]:g}: "
-            f"{listed(found, '; ')}. Correct the table, give data.score_range as it is, or name the columns "
-            "that are scores in data.raters."
+            f"{listed(found, '; ')}. Correct the table, give data.score_range as it is, or name only the "
+            "columns that are scores."
         )
 
 
@@ -154,7 +154,7 @@ def standardisation(scores: Scores, names: Sequence[str]) -> Standardisation:
     if nobody:
         raise DataError(
             f"{listed([names[column] for column in nobody])}: no training image has a score. Leave the "
-            "rater out of data.raters, or fill the scores in."
+            "column out, or fill the scores in."
         )
     mean, scale = np.nanmean(scores, axis=0), np.nanstd(scores, axis=0)
     flat = scale <= _FLAT * np.maximum(1.0, np.abs(mean))

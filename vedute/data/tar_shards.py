@@ -155,8 +155,8 @@ def _add(
     elif f".{extension}" in IMAGE_SUFFIXES:
         if sample.image != _NONE:
             raise DataError(
-                f"{path}: {member.name} is a second image of its sample. One image a sample is needed; a mask "
-                "has a name of its own, such as 0001.mask.png (data.mask)."
+                f"{path}: {member.name} is a second image of its sample. One a sample is needed; a mask has "
+                "a name of its own, such as 0001.mask.png (data.mask)."
             )
         sample.image = place
     elif extension in fields:

@@ -1,6 +1,7 @@
-"""Networks that recognise what an image shows: the judges' cores.
+"""Networks that recognise what an image shows or how it is rated: cores of the judges.
 
-Here: images to features and logits. Not here: losses, augmentation, Lightning.
+Here: images to features, and to a logit per class or a value per score. Not here: losses,
+augmentation, Lightning.
 """
 
 from __future__ import annotations
@@ -16,24 +17,25 @@ from vedute.errors import ConfigurationError
 
 
 class ClassifierNetwork(nn.Module, ABC):
-    """What every classifier network offers: features, and logits that are a linear map of them.
+    """What every classifier network offers: features, and outputs that are a linear map of them.
 
-    Subclasses take ``(image_size, image_channels, classes)`` first: a module that is given the
+    The outputs are the logits of classes in a classifier, standardised scores in a regressor.
+    Subclasses take ``(image_size, image_channels, outputs)`` first: a module that is given the
     class by configuration supplies them from the data set.
     """
 
-    def __init__(self, image_size: tuple[int, int], image_channels: int, classes: int) -> None:
+    def __init__(self, image_size: tuple[int, int], image_channels: int, outputs: int) -> None:
         """Keep the sizes.
 
         Args:
             image_size: Height and width, pixels.
             image_channels: Channels C of an image.
-            classes: Number D of classes.
+            outputs: Number D of classes or scores.
         """
         super().__init__()
         self.image_size = image_size
         self.image_channels = image_channels
-        self.classes = classes
+        self.outputs = outputs
 
     @abstractmethod
     def features(self, image: Tensor) -> Tensor:
@@ -41,10 +43,10 @@ class ClassifierNetwork(nn.Module, ABC):
 
     @abstractmethod
     def classify(self, features: Tensor) -> Tensor:
-        """Return (N, D) logits of features (N, F)."""
+        """Return (N, D) logits (or scores) of features (N, F)."""
 
     def forward(self, image: Tensor) -> Tensor:
-        """Return (N, D) logits of images (N, C, H, W) in [0, 1]."""
+        """Return (N, D) logits (or scores) of images (N, C, H, W) in [0, 1]."""
         return self.classify(self.features(image))
 
 
@@ -88,7 +90,7 @@ class ResidualClassifier(ClassifierNetwork):
         self,
         image_size: tuple[int, int],
         image_channels: int,
-        classes: int,
+        outputs: int,
         widths: Sequence[int] = (64, 128, 256),
         blocks: int = 1,
         dropout: float = 0.0,
@@ -98,7 +100,7 @@ class ResidualClassifier(ClassifierNetwork):
         Args:
             image_size: Height and width, pixels; no side under 2 ** number of stages.
             image_channels: Channels C of an image.
-            classes: Number D of classes.
+            outputs: Number D of classes or scores.
             widths: Channels of each stage; a stage halves the map that it gets.
             blocks: Residual blocks per stage.
             dropout: Share of the features set to zero while training, in [0, 1).
@@ -106,7 +108,7 @@ class ResidualClassifier(ClassifierNetwork):
         Raises:
             ConfigurationError: Images too small for so many stages.
         """
-        super().__init__(image_size, image_channels, classes)
+        super().__init__(image_size, image_channels, outputs)
         if min(image_size) < 2 ** len(widths):
             raise ConfigurationError(
                 f"{type(self).__name__} with {len(widths)} stages needs images of at least "
@@ -124,7 +126,7 @@ class ResidualClassifier(ClassifierNetwork):
             stages += [BasicBlock(wide, wide, stride=1) for _ in range(blocks - 1)]
         self.stages = nn.Sequential(*stages)
         self.dropout = nn.Dropout(dropout)
-        self.head = nn.Linear(widths[-1], classes)
+        self.head = nn.Linear(widths[-1], outputs)
 
     def features(self, image: Tensor) -> Tensor:
         """Return (N, F) non-negative float32 features, F the last width."""
@@ -134,6 +136,6 @@ class ResidualClassifier(ClassifierNetwork):
         return pooled
 
     def classify(self, features: Tensor) -> Tensor:
-        """Return (N, D) logits."""
+        """Return (N, D) logits (or scores)."""
         logits: Tensor = self.head(self.dropout(features))
         return logits

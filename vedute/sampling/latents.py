@@ -17,7 +17,8 @@ class LatentSampler(nn.Module, ABC):
         """Keep the sizes.
 
         Args:
-            condition_size: Entries D of the condition vector; 0: unconditional.
+            condition_size: Number D of classes; 0: one density for all images (no conditions, or scores:
+                on rated cars they explained 1 % of any latent dimension).
             latent_size: Entries Z of a latent vector.
         """
         super().__init__()
@@ -30,7 +31,7 @@ class LatentSampler(nn.Module, ABC):
 
         Args:
             noise: (N, Z) standard normal.
-            condition: (N, D).
+            condition: (N, D) class probabilities.
 
         Returns:
             (N, Z).
@@ -71,7 +72,7 @@ class ClassGaussian(LatentSampler):
         """Start as the standard normal.
 
         Args:
-            condition_size: Entries D of the condition vector; 0: one Gaussian for all.
+            condition_size: Number D of classes; 0: one Gaussian for all.
             latent_size: Entries Z of a latent vector.
             temperature: Multiplies the deviations from the mean: below 1, more typical samples.
 
@@ -109,6 +110,7 @@ class ClassGaussian(LatentSampler):
         as many images as there are dimensions.
         """
         count, mean, covariance = moments.compute()
+        count = count.reshape(len(self.mean))  # torchmetrics makes a single class's (1,) a scalar
         share = count / count.sum().clamp_min(1)
         common = torch.einsum("k,kij->ij", share, covariance)
         weight = (count / (count + self.latent_size))[:, None, None]

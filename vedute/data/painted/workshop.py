@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import logging
 import multiprocessing
-import os
 import shutil
 import sys
 import time
@@ -21,6 +20,7 @@ from filelock import FileLock
 from rich.console import Console
 from rich.progress import Progress
 
+from vedute.cores import usable_cores
 from vedute.errors import VeduteError
 from vedute.files import cache_folder, whole
 
@@ -71,7 +71,7 @@ def in_processes(
     """
     console = Console(stderr=True)
     bar = Progress(console=console, transient=True, disable=not console.is_terminal)
-    with bar, _results(paint, tasks, min(workers or _cores(), len(tasks))) as results:
+    with bar, _results(paint, tasks, min(workers or usable_cores(), len(tasks))) as results:
         task = bar.add_task(title, total=len(tasks))
         for result in results:
             yield result
@@ -93,11 +93,6 @@ def _results(
             yield (future.result() for future in futures)
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
-
-
-def _cores() -> int:
-    """Return how many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
 
 
 @contextmanager

@@ -1,0 +1,131 @@
+"""Which conditions to show of a generator when nobody says which.
+
+Here: rows of conditions with titles. Not here: conditions as typed (``vedute.conditions``).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Protocol, runtime_checkable
+
+import torch
+from torch import Tensor
+
+from vedute.batch import Condition, ConditionKind
+from vedute.promises import ImageData
+
+_SPREAD = 1.5
+"""A low and a high score lie so many standard deviations from the mean: nine ratings in ten are between."""
+
+
+@runtime_checkable
+class Conditioned(Protocol):
+    """What is known of a model's conditions; see ``lightning_modules.base.ImageModule``."""
+
+    condition_kind: ConditionKind
+    condition_names: list[str]
+    condition_mean: Sequence[float]
+    condition_scale: Sequence[float]
+    condition_range: Sequence[float]
+
+
+def vector_rows(model: object, limit: int) -> tuple[list[str], Condition]:
+    """Return titles and conditions of at most ``limit`` rows, from what the model itself knows.
+
+    Args:
+        model: Of the condition kind ``class`` (a row each) or ``score`` (see :func:`score_rows`).
+        limit: At most this many rows.
+
+    Raises:
+        TypeError: It does not say what its conditions mean.
+    """
+    if not isinstance(model, Conditioned):
+        raise TypeError(f"{type(model).__name__} does not say what its conditions mean: see ImageModule")
+    return (score_rows if model.condition_kind == "score" else class_rows)(model, limit)
+
+
+def class_rows(model: Conditioned, limit: int) -> tuple[list[str], Condition]:
+    """Return titles and one-hot vectors of the first ``limit`` classes."""
+    names = list(model.condition_names)
+    return names[:limit], Condition(torch.eye(len(names))[:limit])
+
+
+def score_rows(model: Conditioned, limit: int) -> tuple[list[str], Condition]:
+    """Return titles and vectors of low, middle and high scores: of all raters, then of each alone.
+
+    Low and high are 1.5 standard deviations of the training data from the mean, as round numbers
+    within the legal range. A rater who is not named in a title has their mean.
+
+    Args:
+        model: Of the condition kind ``score``.
+        limit: At most this many rows; a rater has a low and a high one or none.
+
+    Returns:
+        R titles such as ``Moira 9``, and vectors (R, D).
+    """
+    names, size = list(model.condition_names), len(model.condition_names)
+    mean = torch.tensor(list(model.condition_mean) or [0.0] * size)
+    scale = torch.tensor(list(model.condition_scale) or [1.0] * size)
+    low, middle, high = (
+        torch.tensor(
+            [
+                _round_score(float(m + side * s), float(s), model.condition_range)
+                for m, s in zip(mean, scale, strict=True)
+            ]
+        )
+        for side in (-_SPREAD, 0, _SPREAD)
+    )
+    if size == 1:
+        rows = [(f"{names[0]} {scores[0]:g}", scores) for scores in (low, middle, high)]
+    else:
+        rows = [("all low", low), ("all mean", mean), ("all high", high)]
+        for column in range(min(size, (limit - 3) // 2)):
+            for scores in (low, high):
+                single = mean.clone()
+                single[column] = scores[column]
+                rows.append((f"{names[column]} {scores[column]:g}", single))
+    rows = rows[:limit]
+    vectors = torch.stack([(scores - mean) / scale for _, scores in rows])
+    return [title for title, _ in rows], Condition(vectors)
+
+
+def _round_score(score: float, scale: float, value_range: Sequence[float]) -> float:
+    """Return ``score`` to the digit of ``scale``, within [lowest, highest]."""
+    step = 10.0 ** math.floor(math.log10(scale)) if scale > 0 else 1.0
+    rounded = round(score / step) * step
+    if len(value_range) == 2:
+        rounded = min(max(rounded, value_range[0]), value_range[1])
+    return rounded
+
+
+def image_rows(data: ImageData, split: str, limit: int) -> tuple[list[str], Condition]:
+    """Return titles and conditions of ``limit`` images evenly spread over a split."""
+    rows = spread(data.size(split), limit)
+    return [f"{split} {row}" for row in rows], data.batch(split, rows).condition
+
+
+def spread(size: int, count: int) -> list[int]:
+    """Return ``count`` rows (fewer in a small split) evenly spread over a split of ``size`` images."""
+    count = min(count, size)
+    return [position * size // count for position in range(count)]
+
+
+def beside_conditions(images: Tensor, condition: Tensor) -> Tensor:
+    """Put each condition before the images that were made from it, to be laid out in rows.
+
+    Args:
+        images: (R * K, C, H, W) in [0, 1], K of each condition in turn.
+        condition: (R, c, h, w) in [0, 1].
+
+    Returns:
+        (R * (K + 1), C, H, W).
+    """
+    channels, size = images.shape[1], images.shape[-2:]
+    first = condition.to(images).clamp(0, 1)
+    if first.shape[-2:] != size:
+        first = torch.nn.functional.interpolate(first, size=size, mode="nearest")
+    if first.shape[1] != channels:  # e.g. a mask beside colour images
+        first = first.mean(dim=1, keepdim=True).expand(-1, channels, -1, -1)
+    grouped = images.reshape(len(first), -1, channels, *size)  # (R, K, C, H, W)
+    return torch.cat([first[:, None], grouped], dim=1).flatten(0, 1)
