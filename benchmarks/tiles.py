@@ -142,7 +142,7 @@ def main() -> None:
             f"{ratio:.2f} | {max(run.peak for run in whole):,.0f} | {whole[-1].libraries:,.0f} |"
         )
     print(
-        "\n| compression | pairs | cores | bare, s | prepare, s | ratio (goal 1.5) | peak, MB | of it libraries |"
+        "\n| compression | pairs | cores | bare, s | prepare, s | ratio (goal 1.5) | MB | of it libraries |"
     )
     print("| --- | --- | --- | --- | --- | --- | --- | --- |")
     print("\n".join(rows))

@@ -22,6 +22,10 @@ from vedute.conditions import parse_condition
 from vedute.errors import ConfigurationError
 from vedute.schedules import Constant, Progress, Schedule
 
+_SHOWN_TRAINING = ("loss", "psnr", "kl", "accuracy")
+_SHOWN_AFTER = ("loss", "accuracy", "mae", "rank_correlation", "iou")
+"""What the progress bar shows while training, and of the validation after it."""
+
 OptimizerFactory = Callable[[Iterable[Parameter]], Optimizer]
 
 
@@ -118,7 +122,7 @@ class ImageModule(LightningModule):
 
         Args:
             stage: ``train``, ``val`` or ``test``.
-            values: Scalars by name; ``loss`` also goes to the progress bar.
+            values: Scalars by name; the main ones also go to the progress bar.
             batch_size: Images they are the mean of.
         """
         train = stage == "train"
@@ -126,8 +130,7 @@ class ImageModule(LightningModule):
             self.log(
                 f"{stage}/{name}",
                 value,
-                prog_bar=name in ("loss", "psnr", "kl", "accuracy")
-                and (train or name in ("loss", "accuracy")),
+                prog_bar=name in (_SHOWN_TRAINING if train else _SHOWN_AFTER),
                 on_step=train,
                 on_epoch=not train,
                 batch_size=batch_size,

@@ -92,7 +92,9 @@ def test_promises_on_a_full_set(tmp_path: Path) -> None:
 
 
 def test_size_may_differ_by_side_and_channels_may_be_one(tmp_path: Path) -> None:
-    data = LandscapesDataModule(root=write_set(tmp_path / "set", ALL, ALL), image_size=(8, 24), image_channels=1)
+    data = LandscapesDataModule(
+        root=write_set(tmp_path / "set", ALL, ALL), image_size=(8, 24), image_channels=1
+    )
     assert data.image_size == (8, 24)
     assert data.batch("train", [0]).image.shape == (1, 1, 8, 24)
 
@@ -214,7 +216,7 @@ def test_roots_without_data_name_what_was_looked_for(tmp_path: Path) -> None:
         _ = landscapes(tmp_path / "file").train_size
     write_set(tmp_path / "half", ALL)
     (tmp_path / "half" / "Valid").mkdir()
-    with pytest.raises(DataError, match="Valid holds no TFRecord file"):
+    with pytest.raises(DataError, match="Valid holds no file named"):
         _ = landscapes(tmp_path / "half").train_size
 
 

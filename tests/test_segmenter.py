@@ -102,7 +102,7 @@ def test_the_loss_is_cross_entropy_and_weighted_dice() -> None:
     loss = segmenter.training_step(Batch(image, Condition(image=mask)))
     logits = segmenter(image)
     expected = binary_cross_entropy(logits, mask).mean() + 0.5 * soft_dice(logits, mask).mean()
-    assert float(loss) == pytest.approx(float(expected), rel=1e-5) == logged["train/loss"]
+    assert float(loss.detach()) == pytest.approx(float(expected.detach()), rel=1e-5) == logged["train/loss"]
     torch.autograd.backward(loss)
     assert all(parameter.grad is not None for parameter in segmenter.network.parameters())
 

@@ -8,12 +8,15 @@ from vedute.augment.base import Augmentation, NumberedAugmentation, extend
 from vedute.augment.colour import CutOut, Grayscale
 from vedute.augment.geometry import HorizontalFlip, Shift
 from vedute.augment.kornia import Kornia
+from vedute.augment.rotation import Rotate90, VerticalFlip
 
 __all__ = [
     "Augmentation",
     "NumberedAugmentation",
     "extend",
     "HorizontalFlip",
+    "VerticalFlip",
+    "Rotate90",
     "Shift",
     "Grayscale",
     "CutOut",

@@ -11,8 +11,7 @@ from vedute.callbacks.intervals import is_due
 from vedute.callbacks.pictures import save_picture
 from vedute.promises import Generator, ImageData, as_generator, as_image_data
 from vedute.report.grid import image_grid
-from vedute.sampling.conditions import beside_conditions, image_rows, vector_rows
-from vedute.sampling.conditions import spread as spread
+from vedute.sampling.conditions import beside_conditions, image_rows, spread, vector_rows
 
 
 class SampleGrid(Callback):

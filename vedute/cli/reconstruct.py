@@ -109,9 +109,9 @@ def main(args: Sequence[str]) -> int:
 
 def _test_images(checkpoint: Path, count: int) -> tuple[Batch, str]:
     """Return images of the checkpoint's own test split, spread over it."""
-    from vedute.callbacks.sample_grid import spread
     from vedute.checkpoints import load_datamodule
     from vedute.promises import as_image_data
+    from vedute.sampling.conditions import spread
 
     data = as_image_data(load_datamodule(checkpoint))
     rows = spread(data.size("test"), count)
@@ -126,10 +126,10 @@ def _read_images(
     import torch
 
     from vedute.batch import Batch, Condition
-    from vedute.callbacks.sample_grid import spread
     from vedute.data.decoding import Preparation, decode_image
     from vedute.data.image_bytes import read_file
     from vedute.data.image_files import image_files
+    from vedute.sampling.conditions import spread
 
     if not source.exists():
         raise DataError(f"--input {source} does not exist.")
@@ -150,6 +150,11 @@ def _read_images(
         return batch, f"all as {condition}"
     if model.condition_kind == "none":
         return batch, "no conditions"
+    if model.condition_kind == "image":
+        raise ConditionError(
+            "This model needs a mask for each image, which --input does not give: leave it out, and the test "
+            "split is taken."
+        )
     if model.condition_kind != "class":
         raise ConditionError(f"This model is conditioned on {model.condition_kind}s: give --condition.")
     names = [name.casefold() for name in model.condition_names]

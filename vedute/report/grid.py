@@ -13,9 +13,9 @@ _INK = (40, 40, 40)
 
 
 def to_pil(image: Tensor) -> Image.Image:
-    """Turn one image (C, H, W) in [0, 1], C = 1 or 3, into a Pillow image."""
+    """Turn one image (C, H, W) in [0, 1] into a Pillow image: grey of 1 or 2 channels, else RGB."""
     array = (image.detach().float().clamp(0, 1) * 255).round().byte().cpu().permute(1, 2, 0).numpy()
-    return Image.fromarray(array[:, :, 0] if array.shape[2] == 1 else np.ascontiguousarray(array[:, :, :3]))
+    return Image.fromarray(array[:, :, 0] if array.shape[2] < 3 else np.ascontiguousarray(array[:, :, :3]))
 
 
 def image_grid(
