@@ -79,7 +79,9 @@ def complete(verb: str, args: Sequence[str]) -> list[str]:
         _check_config(config)
     wanted = option_values(arguments, "--ckpt_path")
     if not wanted or wanted[-1] == "null":
-        if not configs and "--model" not in {argument.partition("=")[0] for argument in arguments}:
+        names = {argument.partition("=")[0] for argument in arguments}
+        asks = any(name.endswith(".help") for name in names)  # --data.help CLASS lists its options
+        if not configs and "--model" not in names and not asks:
             usage = "--config configs/cvae_landscapes.yaml" if verb == "fit" else "--ckpt_path CHECKPOINT"
             raise ConfigurationError(f"'{verb}' needs a configuration, e.g. {program()} {verb} {usage}")
         return arguments
