@@ -164,6 +164,7 @@ class ImageDataModule(LightningDataModule, ABC):
         self._on_error: Literal["raise", "skip"] = on_error
         self._seed = seed
         self._extensions = self._checked_extensions() if augmentation_mode == "extend" else []
+        self._sources: Mapping[str, Source] | None = None
         self._opened: _Opened | None = None
         self._resident: dict[tuple[str, torch.device], TensorImages] = {}
 
@@ -298,6 +299,11 @@ class ImageDataModule(LightningDataModule, ABC):
         encoder = opened.conditions.encoder
         return None if encoder is None else encoder(opened.splits[split].labels)
 
+    def missing(self, split: SplitName) -> Tensor | None:
+        """Return where a score is missing and counts as the mean, (N, D) bool; None: nowhere."""
+        table = self._open().conditions.missing
+        return None if table is None else torch.from_numpy(table)[self._open().splits[split].labels]
+
     def records(self, split: SplitName) -> tuple[str, NDArray[np.int64]]:
         """Return the shipped part that a split's images are from, and (N,) which of its records they are."""
         chosen = self._open().splits[split]
@@ -345,7 +351,14 @@ class ImageDataModule(LightningDataModule, ABC):
         Raises:
             DataError: ``root`` does not exist or holds nothing usable.
         """
-        return self.find_sources(self._data_folder())
+        if self._sources is None:
+            try:
+                self._sources = self.find_sources(self._data_folder())
+            except PermissionError as error:
+                raise DataError(
+                    f"{error.filename} cannot be read: {error.strerror}. Ask its owner for access."
+                ) from error
+        return self._sources
 
     def _open(self) -> _Opened:
         if self._opened is None:
@@ -370,10 +383,16 @@ class ImageDataModule(LightningDataModule, ABC):
     def _open_part(self, part: str, source: Source) -> _Part:
         preparation = self.preparation()
         if self._residence == "stream":
-            streamed = DecodedImages(source, preparation, self._on_error)
-            size = len(streamed)
-            shards = source.shards() or equal_shards(size, self._shard_size)
-            return _Part(streamed, source.labels(), np.arange(size), shards)
+            if self._on_error == "raise":
+                labels = source.labels()
+                records = np.arange(len(labels))
+            else:
+                records, labels = source.readable_labels()
+            streamed = DecodedImages(source, preparation, self._on_error, records)
+            files = np.cumsum(source.shards() or equal_shards(len(source), self._shard_size))
+            return _Part(
+                streamed, labels, records, np.diff(np.searchsorted(records, files), prepend=0).tolist()
+            )
         name = f"{type(self).__name__.removesuffix('DataModule').lower()}/{part}"
         images = prepare(source, preparation, name=name, on_error=self._on_error, shard_size=self._shard_size)
         return _Part(images, images.labels, images.records, images.shards)

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from datamodules.base import ImageDataModule
 from vedute.data.image_files import FileSource
-from vedute.data.labels import Conditions, Labelled, Labels, TableEncoder, unlabelled
+from vedute.data.labels import Conditions, Labelled, Labels, unlabelled
 from vedute.data.named_files import listed
 from vedute.data.scores import (
     MissingRule,
@@ -27,7 +27,7 @@ from vedute.data.scores import (
     checked_range,
     complete_rows,
     sampling_weights,
-    standardisation,
+    score_conditions,
 )
 from vedute.data.source import Source
 from vedute.data.table import Table, match_files, read_table
@@ -142,16 +142,7 @@ class CarsDataModule(ImageDataModule):
 
     def _conditions(self, train: Labels) -> Conditions:
         names = list(self._conditioning)
-        scores = self._columns(names)
-        standard = standardisation(scores[train], names)
-        return Conditions(
-            "score",
-            names,
-            TableEncoder(standard(scores)),
-            standard.mean.tolist(),
-            standard.scale.tolist(),
-            list(self._range),
-        )
+        return score_conditions(self._columns(names), names, train, self._range)
 
     def _columns(self, names: Sequence[str]) -> Scores:
         return self._values[:, [self._names.index(name) for name in names]]

@@ -7,7 +7,8 @@ which need no library, where litdata's chunks are a format of its own that only 
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,11 +16,13 @@ from typing import Any
 import numpy as np
 
 from datamodules.base import ImageDataModule
+from vedute.data.column_values import ClassName, check_class_names, chosen_classes
 from vedute.data.decoding import Preparation
-from vedute.data.labels import Conditions, Labelled, Labels, TableEncoder, by_class, unlabelled
+from vedute.data.labels import Conditions, Labelled, Labels, by_class, unlabelled
 from vedute.data.layout import find_below, shard_parts
-from vedute.data.scores import standardisation
+from vedute.data.scores import score_conditions
 from vedute.data.source import Source
+from vedute.data.table import LARGEST_NUMBER
 from vedute.data.tar_shards import TAR_SUFFIXES, TarSource
 from vedute.errors import ConfigurationError, DataError
 
@@ -40,7 +43,7 @@ class ShardsDataModule(ImageDataModule):
         self,
         label: str | None = "cls",
         class_names: list[str] | dict[int, str] | None = None,
-        classes: list[str] | None = None,
+        classes: list[ClassName] | None = None,
         scores: list[str] | None = None,
         mask: str | None = None,
         **shared: Any,
@@ -66,11 +69,18 @@ class ShardsDataModule(ImageDataModule):
             raise ConfigurationError(
                 "data.label and data.scores cannot both condition a model: set data.label to null for scores."
             )
-        self._label = label
-        self._scores = list(scores or [])
+        if label is None and (classes is not None or class_names is not None):
+            raise ConfigurationError(
+                "data.classes and data.class_names need data.label: the place of the classes."
+            )
+        self._label = None if label is None else _field(label)
+        self._scores = [_field(score) for score in scores or []]
         self._class_names = class_names
         self._classes = classes
-        self._mask = mask
+        self._mask = None if mask is None else _field(mask)
+        names = list(class_names.values()) if isinstance(class_names, dict) else list(class_names or [])
+        if len({name.casefold() for name in names}) < len(names):
+            raise ConfigurationError(f"data.class_names has a name twice: {', '.join(names)}.")
 
     def preparation(self) -> Preparation:
         """Return how images and their masks are prepared."""
@@ -88,6 +98,10 @@ class ShardsDataModule(ImageDataModule):
         for part, source in sources.items():
             for field in self._fields:
                 self._check_field(field, source, part)
+                if self._scores:
+                    _numbers(source, field)  # now, before the long work
+        if self._label is not None:
+            self._names(_present(source.field(self._label) for source in sources.values()))
         return sources
 
     def paint_sample(self) -> Path:
@@ -104,14 +118,14 @@ class ShardsDataModule(ImageDataModule):
         if self._label is None:
             return unlabelled(raw)
         texts = {part: source.field(self._label) for part, source in tars.items()}
-        present = sorted(set().union(*texts.values()), key=_order)
+        present = _present(texts.values())
         numbers = {text: number for number, text in enumerate(present)}
         labels = {
             part: np.array([numbers[texts[part][record]] for record in records], dtype=np.int64)
             for part, records in raw.items()
         }
         names = {numbers[text]: name for text, name in self._names(present).items()}
-        return by_class(labels, names, sources, self._classes)
+        return by_class(labels, names, sources, chosen_classes(self._classes, names))
 
     @property
     def _fields(self) -> list[str]:
@@ -120,18 +134,23 @@ class ShardsDataModule(ImageDataModule):
     def _check_field(self, field: str, source: TarSource, part: str) -> None:
         missing = [row for row, text in enumerate(source.field(field)) if not text]
         if missing:
-            record = next(iter(source.read([missing[0]])))
-            where = record if isinstance(record, DataError) else record.origin
             raise DataError(
                 f"{len(missing):,} of {len(source):,} samples of {part} have no '{field}' (the first is "
-                f"{where}). The members end in: {', '.join(source.extensions)}. Name another field "
-                "(data.label, data.scores; json.NAME for a field of a JSON member), or null."
+                f"{source.origin(missing[0])}). The members end in: {', '.join(source.extensions)}. Name "
+                "another field (data.label, data.scores; json.NAME for a field of a JSON member), or null."
             )
 
     def _names(self, present: Sequence[str]) -> dict[str, str]:
         """Return the name of each label that occurs, by its text."""
         given = self._class_names
         if given is None:
+            check_class_names(present, f"the field '{self._label}'")
+            others = [text for text in present if not _is_number(text)]
+            if others and len(others) < len(present):
+                raise DataError(
+                    f"The field '{self._label}' holds numbers, but also '{others[0][:40]}'. Correct the "
+                    "shards: labels are whole numbers from 0, or names."
+                )
             return {text: text for text in present}
         pairs = given.items() if isinstance(given, dict) else enumerate(given)
         known = {str(number): name for number, name in pairs}
@@ -153,21 +172,42 @@ class ShardsDataModule(ImageDataModule):
 
         def conditions(train: Labels) -> Conditions:
             names = [field.removeprefix("json.") for field in self._scores]
-            standard = standardisation(table[train], names)
-            legal = [float(table[train].min()), float(table[train].max())]
-            encoder = TableEncoder(standard(table))
-            return Conditions("score", names, encoder, standard.mean.tolist(), standard.scale.tolist(), legal)
+            return score_conditions(table, names, train, None)
 
         return Labelled(labels, conditions)
 
 
+def _field(option: str) -> str:
+    """Return a field as members are listed: extensions in lower case, without a dot before them."""
+    return option if option.startswith("json.") else option.lower().removeprefix(".")
+
+
+def _present(fields: Iterable[Sequence[str]]) -> list[str]:
+    return sorted(set().union(*fields), key=_order)
+
+
 def _order(text: str) -> tuple[int, int, str]:
     """Numbers by value, then names by the alphabet."""
-    return (0, int(text), text) if text.isdecimal() else (1, 0, text)
+    return (0, int(text), text) if _is_number(text) else (1, 0, text)
+
+
+def _is_number(text: str) -> bool:
+    """Whether a label is a whole number from 0 that int64 holds."""
+    return text.isdecimal() and len(text) <= 18
 
 
 def _numbers(source: TarSource, field: str) -> list[float]:
+    return [_number(text, field, source, row) for row, text in enumerate(source.field(field))]
+
+
+def _number(text: str, field: str, source: TarSource, row: int) -> float:
     try:
-        return [float(text) for text in source.field(field)]
-    except ValueError as error:
-        raise DataError(f"The field '{field}' holds something that is no number: {error}.") from error
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not abs(number) <= LARGEST_NUMBER:  # NaN neither
+        raise DataError(
+            f"{source.origin(row)}: the field '{field}' holds something that is no number: '{text[:40]}'. "
+            f"Scores must be numbers up to {LARGEST_NUMBER:g}."
+        )
+    return number

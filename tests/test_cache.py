@@ -362,7 +362,7 @@ def test_a_checksum_that_does_not_match_is_named(tmp_path: Path, cache: Path) ->
 
 
 def test_nothing_usable_is_an_error(tmp_path: Path, cache: Path) -> None:
-    write_records(tmp_path / "0.tfrecord", [])
+    write_records(tmp_path / "0.tfrecord", [], compress=True)  # uncompressed it would be an empty file
     with pytest.raises(DataError, match=r"no records in its files .*0\.tfrecord"):
         prepare(TFRecordSource([tmp_path / "0.tfrecord"]), SIZE, name="a", cache=cache, progress=False)
     source = write_payloads(tmp_path / "1.tfrecord", b"x", b"y")

@@ -249,7 +249,7 @@ def test_scores_are_standardised_over_the_training_images(tmp_path: Path) -> Non
     back = vectors(data, "val") * torch.tensor(data.condition_scale) + torch.tensor(data.condition_mean)
     wanted = [[float(rows[level]["taste"]), float(rows[level]["size"])] for level in levels(data, "val")]
     torch.testing.assert_close(back, torch.tensor(wanted))
-    assert data.condition_range == [1, 80]
+    assert data.condition_range == [1, 80, 5, 7]
 
 
 def test_scores_have_a_range_and_may_be_missing(tmp_path: Path) -> None:

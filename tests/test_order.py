@@ -98,3 +98,17 @@ def test_validation_comes_once_in_order_whatever_the_shuffle() -> None:
     batches = [list(order) for order in orders]
     assert len({len(rank) for rank in batches}) == 1
     assert sorted(row for rank in batches for batch in rank for row in batch) == list(range(70))
+
+
+@pytest.mark.parametrize("ranks", [1, 2, 3, 4])
+@pytest.mark.parametrize("batch_size", [1, 2, 3])
+def test_no_validation_batch_is_empty(ranks: int, batch_size: int) -> None:
+    for size in range(ranks, 20):
+        orders = [
+            BatchOrder(size, batch_size, training=False, shuffle="none", rank=rank, ranks=ranks)
+            for rank in range(ranks)
+        ]
+        batches = [list(order) for order in orders]
+        assert {len(rank) for rank in batches} == {len(orders[0])}
+        assert all(batch for rank in batches for batch in rank)
+        assert sorted(row for rank in batches for batch in rank for row in batch) == list(range(size))

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 import torch
 
+from datamodules.landscapes import LandscapesDataModule
 from datamodules.shards import ShardsDataModule
 from tests.data.commands import failed
-from tests.data.landscapes import CLASS_NAMES, encoded, tiny_landscape
+from tests.data.landscapes import CLASS_NAMES, encoded, tiny_landscape, write_tiny_landscapes
 from tests.data.shards import write_shards
 from vedute.cli import main
 from vedute.data.source import Record
@@ -88,10 +89,13 @@ def test_a_broken_image_stops_a_stream_or_is_stood_in_for(
         (shards / "bad.cls").write_text("1")
         tar.add(shards / "bad.cls", "zzz.cls")
     row = 16
-    with pytest.raises(DataError, match=r"zzz.*take the next image instead"):
+    with pytest.raises(DataError, match=r"zzz.*leave broken images out"):
         open_shards(shards, residence="stream").batch("train", [row])
     batch = open_shards(shards, residence="stream", on_error="skip").batch("train", [row, row + 1])
-    assert torch.equal(batch.image[0], batch.image[1]) and "stands in" in caplog.text
+    assert torch.equal(batch.image[0], batch.image[1]) and "zzz" in caplog.text
+    # The stand-in comes with its own label and index.
+    assert torch.equal(batch.condition.vector[0], batch.condition.vector[1])
+    assert batch.index.tolist() == [row + 1, row + 1]
 
 
 def test_bad_shards_are_refused(shards: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -106,6 +110,8 @@ def test_bad_shards_are_refused(shards: Path, tmp_path: Path, capsys: pytest.Cap
     assert "cannot both" in message("--data.scores=[json.brightness]")
     assert "holds something that is no number" in message("--data.label=null", "--data.scores=[json.kind]")
     assert "has no mask" in message("--data.mask=mask.png")
+    assert "need data.label" in message("--data.label=null", "--data.classes=[cat]")
+    assert "a name twice" in message("--data.class_names=[a, b, A]")
     (tmp_path / "zip" / "train").mkdir(parents=True)
     with tarfile.open(tmp_path / "zip" / "train" / "0.tar", "w:gz"):
         pass
@@ -132,3 +138,29 @@ def test_fit_streams_shards(shards: Path, tmp_path: Path) -> None:
     small = "--data.image_size 32 --data.batch_size 8 --data.num_workers 0 --trainer.max_epochs 1"
     options = [*small.split(), "--data.root", str(shards), "--trainer.default_root_dir", str(tmp_path)]
     assert main(["fit", "--config", str(config), *options, "--trainer.enable_progress_bar", "false"]) == 0
+
+
+def test_extensions_may_be_written_in_any_case_and_with_a_dot(shards: Path) -> None:
+    assert open_shards(shards, label=".CLS").condition_names == ["0", "1", "2", "3", "4"]
+
+
+def test_classes_may_be_chosen_by_number(shards: Path) -> None:
+    data = open_shards(shards, classes=[1, "3"])
+    assert data.condition_names == ["1", "3"] and data.size("train") == 24
+
+
+def test_a_streamed_set_leaves_out_records_that_cannot_be_read_at_all(tmp_path: Path) -> None:
+    root = write_tiny_landscapes(tmp_path, {"Train": 40, "Valid": 10})
+    path = root / "TFrecords" / "Train" / "1.tfrecord"
+    data = bytearray(path.read_bytes())
+    data[40] ^= 1
+    path.write_bytes(bytes(data))
+    options = {"root": root, "image_size": 32, "on_error": "skip"}
+    prepared = LandscapesDataModule(**options)
+    streamed = LandscapesDataModule(**options, residence="stream", shuffle="shards")
+    assert prepared.size("train") == streamed.size("train")
+    assert (prepared.records("train")[1] == streamed.records("train")[1]).all()
+    rows = slice(None)
+    assert torch.equal(prepared.batch("train", rows).image, streamed.batch("train", rows).image)
+    with pytest.raises(DataError):
+        LandscapesDataModule(root=root, image_size=32, residence="stream").size("train")

@@ -340,11 +340,15 @@ def test_a_photo_in_two_places_is_an_error(root: Path) -> None:
         open_index(root)
 
 
-def test_a_photo_in_two_parts_is_named(root: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_photo_in_two_parts_is_an_error_or_left_out_of_the_later(
+    root: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     rows = [read_rows(root / "train.csv")] * 2
-    with caplog.at_level(logging.WARNING):
+    with pytest.raises(DataError, match=r"36 photos of train\.csv are in another part too"):
         match(rows, list_files(root / "images"))
-    assert "36 photos of train.csv are in another part too" in caplog.text
+    with caplog.at_level(logging.WARNING):
+        first, second = match(rows, list_files(root / "images"), "skip")
+    assert (len(first), len(second)) == (36, 0) and "left out of it" in caplog.text
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 from collections.abc import Sequence
 
 import torch
@@ -52,7 +53,7 @@ def parse_condition(
         names: The D entries of the vector.
         mean: Of each score.
         scale: Of each score; scores become (score - mean) / scale. Empty: they stay.
-        legal: The lowest and the highest legal score; empty: any.
+        legal: The lowest and the highest legal score, of all or of each score in turn; empty: any.
 
     Returns:
         (D,) float32.
@@ -62,35 +63,59 @@ def parse_condition(
     """
     if kind not in ("class", "score"):
         raise ConditionError(f"This model takes no condition by name (its condition kind is '{kind}').")
+    if kind == "class" and text.strip().casefold() in [name.casefold() for name in names]:
+        values = {match_name(text, names): 1.0}  # whole: a class may have a comma in its name
+    else:
+        values = _values(text, kind, names)
     vector = torch.zeros(len(names))
-    given = set()
-    for part in text.split(","):
-        name, equals, value = part.partition("=")
-        position = match_name(name, names)
-        if position in given:
-            raise ConditionError(f"'{names[position]}' is given twice in the condition '{text}'.")
-        given.add(position)
-        if not equals and kind == "score":
-            raise ConditionError(f"Give a value for each score, e.g. '{names[0]}=9'; got '{part}'.")
-        try:
-            vector[position] = float(value) if equals else 1.0
-        except ValueError:
-            raise ConditionError(f"'{value}' in the condition '{text}' is no number.") from None
     if kind == "class":
+        vector[list(values)] = torch.tensor(list(values.values()))
         if vector.min() < 0 or vector.sum() > 1 + 1e-6 or vector.sum() <= 0:
             raise ConditionError(
                 f"The condition '{text}' is no class label: probabilities lie in [0, 1] and sum to at "
                 f"most 1 (got {vector.sum():g}); a single class is written by its name alone."
             )
-    elif len(given) != len(names):
-        missing = ", ".join(name for i, name in enumerate(names) if i not in given)
+        return vector
+    if len(values) != len(names):
+        missing = ", ".join(name for i, name in enumerate(names) if i not in values)
         raise ConditionError(f"The condition '{text}' leaves out: {missing}.")
-    if kind == "score":
-        for name, value in zip(names, vector.tolist(), strict=True):
-            if legal and not legal[0] <= value <= legal[1]:
-                raise ConditionError(
-                    f"{name}={value:g} lies outside the scores' range {legal[0]:g} to {legal[1]:g}."
-                )
-        if scale:
-            vector = (vector - torch.tensor(mean)) / torch.tensor(scale)
+    for position, value in values.items():
+        limits = legal_range(legal, position)
+        if limits is not None and not limits[0] <= value <= limits[1]:
+            raise ConditionError(
+                f"{names[position]}={value:g} lies outside the scores' range {limits[0]:g} to {limits[1]:g}."
+            )
+        vector[position] = (value - mean[position]) / scale[position] if scale else value
     return vector
+
+
+def _values(text: str, kind: ConditionKind, names: Sequence[str]) -> dict[int, float]:
+    """Return the number that is given to each position."""
+    values: dict[int, float] = {}
+    for part in text.split(","):
+        name, equals, value = part.rpartition("=") if "=" in part else (part, "", "")
+        position = match_name(name, names)
+        if position in values:
+            raise ConditionError(f"'{names[position]}' is given twice in the condition '{text}'.")
+        if not equals and kind == "score":
+            raise ConditionError(f"Give a value for each score, e.g. '{names[0]}=9'; got '{part}'.")
+        try:
+            values[position] = float(value) if equals else 1.0
+        except ValueError:
+            values[position] = math.nan
+        if not math.isfinite(values[position]):
+            raise ConditionError(f"'{value}' in the condition '{text}' is no number.")
+    return values
+
+
+def legal_range(legal: Sequence[float], position: int) -> tuple[float, float] | None:
+    """Return the lowest and the highest legal value of one score.
+
+    Args:
+        legal: Two numbers for all scores, or two for each in turn; empty: any.
+        position: Of the score.
+    """
+    if not legal:
+        return None
+    first = 0 if len(legal) == 2 else 2 * position
+    return legal[first], legal[first + 1]

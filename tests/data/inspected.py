@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
@@ -56,6 +58,22 @@ def write_faulty_set(root: Path) -> Path:
     (train / "Coast" / "double.jpg").write_bytes((train / "Coast" / "2.jpg").read_bytes())
     (train / "Forest" / "cut.jpg").write_bytes((train / "Forest" / "1.jpg").read_bytes()[:600])
     (train / "Forest" / "text.png").write_text("no picture")
+    return root
+
+
+def write_table_set(root: Path, cells: Mapping[int, str] = MappingProxyType({}), count: int = 20) -> Path:
+    """Write pictures with a table of classes, half coasts and half forests.
+
+    Args:
+        root: The folder to write into: ``labels.csv`` and ``images/<row>.png``.
+        cells: Other classes than these, by row; "" where the class is missing.
+        count: Number of pictures.
+    """
+    lines = ["file,kind"]
+    for row in range(count):
+        save(busy_picture(row), root / "images" / f"{row}.png")
+        lines.append(f"{row}.png,{cells.get(row, ('coast', 'forest')[row % 2])}")
+    (root / "labels.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
     return root
 
 

@@ -4,23 +4,22 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from vedute.cli.data_arguments import build_data, data_parser, split_arguments
+from vedute.cli.data_arguments import data_parser, split_arguments
 from vedute.cli.inference import positive, progress
+from vedute.cli.inspect_sources import Found, find_records
 from vedute.errors import ConfigurationError, DataError
 
 if TYPE_CHECKING:
     from datamodules.base import ImageDataModule
-    from vedute.data.source import Source
     from vedute.report.findings import Inspected, Scores
     from vedute.report.html import Notice
-
 
 
 def main(args: Sequence[str]) -> int:
@@ -36,7 +35,6 @@ def main(args: Sequence[str]) -> int:
         VeduteError: The options cannot be used, or there are no data at all.
     """
     from vedute.data.duplicates import LARGEST_DISTANCE
-    from vedute.data.splits import SPLITS
 
     about_data, others = split_arguments(args)
     given = _options(LARGEST_DISTANCE).parse_args(others)
@@ -46,11 +44,10 @@ def main(args: Sequence[str]) -> int:
         raise ConfigurationError(f"--output {given.output} is a file; give a folder.")
     # What is broken is listed, so it must not stop the work. Part of the records: none are prepared.
     streamed = [] if given.limit is None else ["--data.residence=stream"]
-    data = build_data("inspect", [*about_data, "--data.on_error=skip", *streamed])
     start = time.monotonic()
-    sources = data.sources()
-    sources = {part: sources[part] for part in SPLITS if part in sources}
-    found, problems = _inspected(data, sources, given)
+    records = find_records([*about_data, "--data.on_error=skip", *streamed])
+    found, problems = _inspected(records, given)
+    data = records.data
 
     from vedute.report.advice import notices
     from vedute.report.findings import find_duplicates
@@ -59,7 +56,7 @@ def main(args: Sequence[str]) -> int:
     equal, near = find_duplicates(found)
     warnings = [*problems, *notices(found, equal, near, data.preparation().resize)]
     about = {"data": type(data).__name__, "root": str(data.hparams.get("root") or "the painted sample")}
-    write_inspection(given.output, about, found, (equal, near), warnings, sources, given.seed)
+    write_inspection(given.output, about, found, (equal, near), warnings, records.sources, given.seed)
     _show(found, warnings, given.output, time.monotonic() - start)
     return 0
 
@@ -93,32 +90,32 @@ def _options(largest: int) -> argparse.ArgumentParser:
     return parser
 
 
-def _inspected(
-    data: ImageDataModule, sources: Mapping[str, Source], given: argparse.Namespace
-) -> tuple[Inspected, list[Notice]]:
+def _inspected(records: Found, given: argparse.Namespace) -> tuple[Inspected, list[Notice]]:
     """Read everything; where the splits cannot be made, say why and take the parts as shipped."""
     from vedute.data.splits import SPLITS
     from vedute.data.survey import Unreadable, seen_size, survey
     from vedute.report.findings import Inspected
     from vedute.report.html import Notice
 
+    data, sources = records.data, records.sources
     surveys = {}
     with progress("Looking", sum(seen_size(source, given.limit) for source in sources.values())) as advance:
         for part, source in sources.items():
             surveys[part] = survey(source, given.limit, given.seed, advance=advance)
     unreadable = {part: list(one.unreadable) for part, one in surveys.items()}
-    problems: list[Notice] = []
+    problems = [*records.problems]
     splits: dict[str, tuple[str, NDArray[np.int64]]] = {}
     names: list[str] | None = None
     classes: dict[str, NDArray[np.int64]] = {}
     scores: Scores | None = None
     try:
-        splits.update({split: data.records(split) for split in SPLITS})
-        if data.condition_kind == "class":
-            names = data.condition_names
-            classes.update({split: data.labels(split) for split in SPLITS})
-        elif data.condition_kind == "score":
-            scores = _scores(data)
+        if records.labelled:
+            splits.update({split: data.records(split) for split in SPLITS})
+            if data.condition_kind == "class":
+                names = data.condition_names
+                classes.update({split: data.labels(split) for split in SPLITS})
+            elif data.condition_kind == "score":
+                scores = _scores(data)
     except DataError as error:
         splits, names, classes = {}, None, {}
         problems.append(
@@ -127,7 +124,7 @@ def _inspected(
             )
         )
     else:
-        for part, prepared in data.prepared().items():
+        for part, prepared in data.prepared().items() if records.labelled else ():
             # In the order of the records, as the lines are.
             left_out = sorted(set(range(surveys[part].total)) - set(prepared.records.tolist()))
             known = {record.number for record in unreadable[part]}
@@ -144,18 +141,28 @@ def _inspected(
 
 
 def _scores(data: ImageDataModule) -> Scores:
-    """Return the scores of all splits, in the raters' own units."""
+    """Return the scores of all splits, in the raters' own units; NaN where one is missing."""
     from vedute.data.splits import SPLITS
     from vedute.report.findings import Scores
 
     values: dict[str, NDArray[np.float64]] = {}
+    once: list[NDArray[np.float64]] = []
+    seen: dict[str, NDArray[np.int64]] = {}
     for split in SPLITS:
-        vectors = data.vectors(split)
+        vectors, missing = data.vectors(split), data.missing(split)
         assert vectors is not None, "scores are vectors"
         scores = vectors.double().numpy() * data.condition_scale + data.condition_mean
         # Undo the rounding of float32 vectors: scores are written with few digits.
-        values[split] = scores.round(4) + 0.0  # no -0
-    return Scores(data.condition_names, values, data.condition_range)
+        scores = scores.round(4) + 0.0  # no -0
+        if missing is not None:
+            scores[missing.numpy()] = np.nan
+        values[split] = scores
+        part, numbers = data.records(split)
+        # Where no test split is shipped, val and test are the same images.
+        before = seen.get(part, np.zeros(0, dtype=np.int64))
+        once.append(scores[~np.isin(numbers, before)])
+        seen[part] = np.concatenate([before, numbers])
+    return Scores(data.condition_names, values, data.condition_range, np.concatenate(once))
 
 
 def _show(found: Inspected, warnings: Sequence[Notice], folder: Path, seconds: float) -> None:

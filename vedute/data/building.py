@@ -28,7 +28,7 @@ from rich.text import Text
 from vedute import __version__
 from vedute.data.decoding import ImageBatch, Preparation
 from vedute.data.prepared import FORMAT, HEADER_SIZE, LABELS, MANIFEST, RECORDS, images_header, shard_name
-from vedute.data.source import Part, Record, Source
+from vedute.data.source import Part, Record, Source, printable
 from vedute.errors import DataError, VeduteError
 from vedute.files import whole
 
@@ -233,7 +233,7 @@ class Build:
                 except DataError as error:
                     if self.on_error == "raise":
                         raise DataError(refusal(str(error), 0)) from error
-                    result.skipped.append(str(error))
+                    result.skipped.append(printable(str(error)))
                 if batch.full:
                     _write(file, batch.take().reshape(-1).data)
                     advance(position + 1 - shown)

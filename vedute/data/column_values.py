@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from vedute.data.labels import Conditions, Labelled, Labels, TableEncoder, by_class, wanted_labels
 from vedute.data.named_files import listed
-from vedute.data.scores import MissingRule, check_range, checked_range, complete_rows, standardisation
-from vedute.data.source import Source, natural_order
+from vedute.data.scores import MissingRule, check_range, checked_range, complete_rows, score_conditions
+from vedute.data.source import Source, natural_order, printable
 from vedute.data.table import Table
 from vedute.errors import ConfigurationError, DataError
 
@@ -187,12 +187,12 @@ class ScoreMeaning(Meaning):
         return Labelled({"train": rows}, self._conditions)
 
     def _conditions(self, train: Labels) -> Conditions:
-        standard = standardisation(self._values[train], self._names)
-        mean, scale = standard.mean.tolist(), standard.scale.tolist()
-        legal = self._range or [float(np.nanmin(self._values)), float(np.nanmax(self._values))]
-        scores = [f"{n} {m:.3g} +- {s:.3g}" for n, m, s in zip(self._names, mean, scale, strict=True)]
+        made = score_conditions(self._values, self._names, train, self._range or None)
+        scores = [
+            f"{n} {m:.3g} +- {s:.3g}" for n, m, s in zip(made.names, made.mean, made.scale, strict=True)
+        ]
         logger.info("Training scores, mean and deviation: %s.", listed(scores, limit=20))
-        return Conditions("score", self._names, TableEncoder(standard(self._values)), mean, scale, legal)
+        return made
 
 
 def complete(table: Table, what: str, missing: NDArray[np.bool_], rule: MissingRule) -> NDArray[np.bool_]:
@@ -225,10 +225,12 @@ def check_class_names(names: Sequence[str], where: str) -> None:
     """Refuse names that nobody can type apart.
 
     Raises:
-        DataError: Two names differ in case only.
+        DataError: Two names differ in case only, or one is no UTF-8.
     """
     seen: dict[str, str] = {}
     for name in names:
+        if printable(name) != name:
+            raise DataError(f"The class '{printable(name)}' ({where}) is no UTF-8 text. Rename it.")
         other = seen.setdefault(name.casefold(), name)
         if other != name:
             raise DataError(

@@ -25,6 +25,9 @@ from vedute.data.source import short_name
 from vedute.errors import DataError
 from vedute.files import whole
 
+LARGEST_RECORD = 512 * 10**6
+"""Bytes of the largest record that is read, as of the largest image file."""
+
 _GZIP_MAGIC = b"\x1f\x8b"
 _HEADER = struct.Struct("<QI")  # length, its masked CRC32C
 _CHECKSUM = struct.Struct("<I")
@@ -59,7 +62,7 @@ def _length(header: bytes, origin: str, record: int) -> int:
     """Check a record's header and return its length in bytes.
 
     Raises:
-        DataError: The file ends here, or the length does not match its checksum.
+        DataError: The file ends here, the length does not match its checksum, or is too large.
     """
     if len(header) < _HEADER.size:
         raise DataError(
@@ -75,6 +78,11 @@ def _length(header: bytes, origin: str, record: int) -> int:
         raise DataError(
             f"{origin}, record {record}: the checksum (CRC32C) of the record's length does not match; "
             f"this record and all after it cannot be read.{hint} Restore the file from its source."
+        )
+    if length > LARGEST_RECORD:
+        raise DataError(
+            f"{origin}, record {record} has {length / 1e6:,.0f} MB; records of at most "
+            f"{LARGEST_RECORD // 10**6} MB are read. Write the file again without it."
         )
     return int(length)
 
@@ -172,6 +180,8 @@ def list_records(path: Path) -> Listing:
             return Listing(tuple(offsets), None, seekable=False)
         with path.open("rb", buffering=0) as stream:
             size = os.fstat(stream.fileno()).st_size
+            if size == 0:  # a legal file without records, but nobody writes one on purpose
+                raise DataError(f"{origin} is empty (0 bytes). Restore it from its source, or delete it.")
             offset = 0
             while offset < size:
                 stream.seek(offset)

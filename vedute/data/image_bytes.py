@@ -74,21 +74,31 @@ def read_file(path: Path) -> bytes:
     Raises:
         DataError: It is larger than 512 MB, empty, no regular file, or cannot be read.
     """
-    name = short_name(path)
+    problem = file_problem(path)  # before opening, which would wait for ever at a pipe
+    if problem is not None:
+        raise problem
     try:
-        status = path.stat()  # before opening, which would wait for ever at a pipe
-        if not stat.S_ISREG(status.st_mode):
-            raise DataError(f"{name} is no regular file. Take it out of the folder.")
-        if status.st_size > MAXIMUM_FILE:
-            raise DataError(
-                f"{name} has {status.st_size / 1e6:,.0f} MB; image files of at most "
-                f"{MAXIMUM_FILE // 10**6} MB are read. Cut it into tiles, or take it out of the folder."
-            )
-        if status.st_size == 0:
-            raise DataError(f"{name} is empty (0 bytes). Restore it from its source, or delete it.")
         return path.read_bytes()
     except OSError as error:
-        raise DataError(f"{name} cannot be read: {error.strerror}.") from error
+        raise DataError(f"{short_name(path)} cannot be read: {error.strerror}.") from error
+
+
+def file_problem(path: Path) -> DataError | None:
+    """Return what is wrong with an image file as far as it shows without opening it; None: nothing."""
+    try:
+        status = path.stat()
+    except OSError as error:
+        return DataError(f"{short_name(path)} cannot be read: {error.strerror}.")
+    if not stat.S_ISREG(status.st_mode):
+        return DataError(f"{short_name(path)} is no regular file. Take it out of the folder.")
+    if status.st_size > MAXIMUM_FILE:
+        return DataError(
+            f"{short_name(path)} has {status.st_size / 1e6:,.0f} MB; image files of at most "
+            f"{MAXIMUM_FILE // 10**6} MB are read. Cut it into tiles, or take it out of the folder."
+        )
+    if status.st_size == 0:
+        return DataError(f"{short_name(path)} is empty (0 bytes). Restore it from its source, or delete it.")
+    return None
 
 
 def decode_file(payload: bytes, channels: int, reduction: Reduction = no_reduction) -> Pixels:

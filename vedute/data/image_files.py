@@ -11,7 +11,7 @@ from typing import overload
 import numpy as np
 from numpy.typing import NDArray
 
-from vedute.data.image_bytes import read_file
+from vedute.data.image_bytes import file_problem, read_file
 from vedute.data.source import PART_SIZE, Part, Record, Source, natural_order, short_name
 from vedute.errors import DataError
 
@@ -24,8 +24,8 @@ IMAGE_SUFFIXES = frozenset(
 def image_files(folder: Path) -> list[Path]:
     """Return the image files in and below a folder in natural order, without hidden ones.
 
-    Links to files and folders are followed; a folder that was already visited (a loop of links) is not
-    visited again.
+    Links to files and folders are followed, except where that ends in a loop: to a folder that was already
+    visited, or to one that holds this folder.
 
     Raises:
         DataError: The folder does not exist.
@@ -42,17 +42,18 @@ def visible_files(folder: Path) -> Iterator[Path]:
     """Yield the files in and below a folder, in no order, without hidden ones.
 
     Raises:
-        DataError: The folder does not exist.
+        DataError: The folder does not exist, or one below cannot be read.
     """
     if not folder.is_dir():
         raise DataError(f"The folder {folder} does not exist. Check the path, and that its disk is mounted.")
-    seen: set[tuple[int, int]] = set()
-    for place, folders, files in os.walk(folder, followlinks=True):
-        status = Path(place).stat()
-        if (status.st_dev, status.st_ino) in seen:
+    # Images in folders above are not this folder's: a class would get those of all others.
+    seen = {_identity(above) for above in folder.resolve().parents}
+    for place, folders, files in os.walk(folder, onerror=_refuse, followlinks=True):
+        identity = _identity(Path(place))
+        if identity in seen:
             folders.clear()
             continue
-        seen.add((status.st_dev, status.st_ino))
+        seen.add(identity)
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         # os.walk lists broken links and pipes as files: only what can be read counts.
         yield from (
@@ -62,6 +63,17 @@ def visible_files(folder: Path) -> Iterator[Path]:
             for path in [Path(place, name)]
             if path.is_file()
         )
+
+
+def _refuse(error: OSError) -> None:
+    """Refuse a folder that cannot be listed: its images would be missing without a word."""
+    raise DataError(f"The folder {error.filename} cannot be read: {error.strerror}.") from error
+
+
+def _identity(folder: Path) -> tuple[int, int]:
+    """Return what is the same for all paths to one folder."""
+    status = folder.stat()
+    return status.st_dev, status.st_ino
 
 
 @dataclass(frozen=True)
@@ -149,8 +161,8 @@ class FileSource(Source):
         return _Parts(self._paths, self._labels, self._masks)
 
     def broken(self) -> list[DataError]:
-        """Return nothing: an image file shows its faults only when it is decoded."""
-        return []
+        """Return the files that are missing, empty or too large; other faults show when they are decoded."""
+        return [problem for path in self.files() if (problem := file_problem(path)) is not None]
 
     def __len__(self) -> int:
         """Return the number of images."""

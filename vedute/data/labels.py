@@ -48,13 +48,13 @@ class TableEncoder:
         Args:
             table: (R, D) float32: the vector of each row.
         """
-        self.table = torch.as_tensor(table, dtype=torch.float32)
+        self._tables = {torch.device("cpu"): torch.as_tensor(table, dtype=torch.float32)}
 
     def __call__(self, labels: Tensor) -> Tensor:
         """Return (N, D) float32 for row numbers (N,) int64 in [0, R), on their device."""
-        if self.table.device != labels.device:  # once: batches come from one device
-            self.table = self.table.to(labels.device)
-        return self.table[labels]
+        if labels.device not in self._tables:
+            self._tables[labels.device] = self._tables[torch.device("cpu")].to(labels.device)
+        return self._tables[labels.device][labels]
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,8 @@ class Conditions:
         encoder: Makes the vectors; None: no vectors.
         mean: Of each score: the vector is (score - mean) / scale.
         scale: Of each score.
-        range: The lowest and the highest legal score; empty: any.
+        range: The lowest and the highest legal score, of all or of each in turn; empty: any.
+        missing: (R, D) bool by label: where a score is missing and counts as the mean; None: nowhere.
     """
 
     kind: ConditionKind = "none"
@@ -76,6 +77,7 @@ class Conditions:
     mean: list[float] = field(default_factory=list)
     scale: list[float] = field(default_factory=list)
     range: list[float] = field(default_factory=list)
+    missing: NDArray[np.bool_] | None = None
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ Nothing here opens a file.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TypeVar
@@ -12,6 +13,8 @@ from typing import TypeVar
 from vedute.data.image_files import IMAGE_SUFFIXES
 from vedute.data.source import natural_order
 from vedute.errors import DataError
+
+logger = logging.getLogger("vedute.data.layout")
 
 Found = TypeVar("Found")
 
@@ -94,7 +97,8 @@ def class_folders(folder: Path) -> list[str]:
 def _folders(folder: Path) -> list[Path]:
     try:
         children = [child for child in folder.iterdir() if not child.name.startswith(".") and child.is_dir()]
-    except OSError:  # not ours to read: the data set is not there
+    except OSError as error:
+        _pass_over(folder, error)
         return []
     return sorted(children, key=natural_order)
 
@@ -107,8 +111,15 @@ def _part_folders(folder: Path) -> dict[str, Path]:
 def _files(folder: Path) -> Iterator[Path]:
     try:
         yield from (child for child in folder.iterdir() if not child.name.startswith(".") and child.is_file())
-    except OSError:
-        return
+    except OSError as error:
+        _pass_over(folder, error)
+
+
+def _pass_over(folder: Path, error: OSError) -> None:
+    """Refuse a part that cannot be read; other such folders may well not belong to the data set."""
+    if folder.name.casefold() in PART_NAMES:
+        raise DataError(f"The folder {folder} cannot be read: {error.strerror}.") from error
+    logger.warning("The folder %s cannot be read and is passed over: %s.", folder, error.strerror)
 
 
 def _record_files(folder: Path, suffixes: tuple[str, ...]) -> list[Path]:

@@ -16,6 +16,11 @@ from torch.utils.data import DataLoader, Dataset
 from vedute.batch import Batch, Condition
 from vedute.data.labels import Encoder
 from vedute.data.order import BatchOrder
+from vedute.data.streaming import DecodedImages
+from vedute.errors import DataError
+
+_TRIES = 32
+"""Broken images in a row that a stream looks past."""
 
 
 class ImageArray(Protocol):
@@ -108,15 +113,37 @@ class ImageRows(Dataset[Batch]):
             indices: n rows in [0, len(self)).
 
         Returns:
-            A batch of n images, uint8; ``index`` holds the given rows.
+            A batch of n images, uint8; ``index`` holds the given rows (of a stand-in for a broken
+            image: its own).
         """
         index = torch.as_tensor(indices, dtype=torch.int64).to(self.rows.device)
         positions = index % len(self.rows) if self.copies > 1 else index
-        vector = None if self.encode is None else self.encode(self.labels[positions])
-        image = self.images.gather(self.rows[positions])
+        image, found = self._gather(positions)
+        index = index - positions + found  # the same copy of the image that was found
+        vector = None if self.encode is None else self.encode(self.labels[found])
         if not self.mask:
             return Batch(image, Condition(vector), index)
         return Batch(image[:, :-1], Condition(vector, image[:, -1:]), index)
+
+    def _gather(self, positions: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the images at positions (n,) of the split, and which positions they are from.
+
+        Where images are decoded on demand and one is broken, the next readable one of the split stands
+        in with all that belongs to it: its label and its index.
+        """
+        if not isinstance(self.images, DecodedImages) or self.images.on_error == "raise":
+            return self.images.gather(self.rows[positions]), positions
+        image, readable = self.images.try_gather(self.rows[positions])
+        for _ in range(_TRIES):
+            if readable.all():
+                return image, positions
+            lacking = (~readable).nonzero()[:, 0]
+            positions = positions.clone()
+            positions[lacking] = (positions[lacking] + 1) % len(self.rows)
+            image[lacking], readable[lacking] = self.images.try_gather(self.rows[positions[lacking]])
+        raise DataError(
+            f"{_TRIES} broken images follow each other in the split: 'inspect' lists them. Remove them."
+        )
 
 
 class LoaderState(TypedDict):

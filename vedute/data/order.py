@@ -1,4 +1,4 @@
-"""Which images make up each batch of an epoch, on each process: a function of seed and epoch alone."""
+"""Which images make up each batch of an epoch, on each process."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ BUFFER = 8192
 
 
 class BatchOrder(Sampler[list[int]]):
-    """Which rows make up each batch of an epoch: a function of seed, epoch and rank, nothing else.
+    """Which rows make up each batch of an epoch: a function of the arguments and the epoch, nothing else.
 
     All ranks plan the same epoch and each takes its own part of it, so that in an unweighted epoch
     the ranks' rows are disjoint.
@@ -99,7 +99,10 @@ class BatchOrder(Sampler[list[int]]):
     def __len__(self) -> int:
         """Return the number of batches of a whole epoch on each rank."""
         together = self.batch_size * self.ranks
-        return self.size // together if self.training else -(-self.size // together)
+        if self.training:
+            return self.size // together
+        # At least a row for each rank: a batch of one may become one of two, but none is empty.
+        return min(-(-self.size // together), self.size // self.ranks)
 
     def __iter__(self) -> Iterator[list[int]]:
         """Yield the epoch's batches on this rank, from batch ``start`` on."""

@@ -15,6 +15,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from vedute.data.labels import Conditions, TableEncoder
 from vedute.data.named_files import listed
 from vedute.errors import ConfigurationError, DataError
 
@@ -165,6 +166,37 @@ def standardisation(scores: Scores, names: Sequence[str]) -> Standardisation:
             mean[column],
         )
     return Standardisation(mean, np.where(flat, 1.0, scale))
+
+
+def score_conditions(
+    scores: Scores, names: Sequence[str], train: NDArray[np.int64], limits: Sequence[float] | None
+) -> Conditions:
+    """Make rows of a score table the conditions.
+
+    Args:
+        scores: (R, D), NaN where missing; labels are its rows.
+        names: Of the D scores.
+        train: Rows of the training images, which mean and scale are taken from.
+        limits: The lowest and the highest legal score, empty for any; None: of each score what the
+            table holds.
+
+    Raises:
+        DataError: A score is missing in all training images.
+    """
+    standard = standardisation(scores[train], names)
+    if limits is None:
+        ends = np.stack([np.nanmin(scores, axis=0), np.nanmax(scores, axis=0)], axis=1)
+        limits = ends.ravel().tolist()
+    missing = np.isnan(scores)
+    return Conditions(
+        "score",
+        list(names),
+        TableEncoder(standard(scores)),
+        standard.mean.tolist(),
+        standard.scale.tolist(),
+        list(limits),
+        missing if missing.any() else None,
+    )
 
 
 def sampling_weights(

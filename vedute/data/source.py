@@ -28,6 +28,9 @@ PART_SIZE = 128
 """Records in one part, about: enough to outweigh its overhead, few enough to balance many cores."""
 
 
+_SURROGATE = re.compile("[\ud800-\udfff]")  # Python's stand-ins for bytes that are no UTF-8
+
+
 @dataclass(frozen=True)
 class Record:
     """One image with its label and, where the data set has masks, its mask.
@@ -126,6 +129,20 @@ class Source(ABC):
         """Return the labels (N,), -1 for none, where they are known without reading records; else None."""
         return None
 
+    def readable_labels(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return which records (N,) can be read at all, and their labels (N,); images are not decoded."""
+        known = self.known_labels()
+        if known is not None:
+            return np.arange(len(known)), known
+        entries = (entry for part in self.parts() for entry in part.read())
+        found = [
+            (number, -1 if entry.label is None else entry.label)
+            for number, entry in enumerate(entries)
+            if not isinstance(entry, DataError)
+        ]
+        records, labels = np.array(found, dtype=np.int64).reshape(-1, 2).T
+        return records, labels
+
     def labels(self) -> NDArray[np.int64]:
         """Read the labels (N,) without decoding images; -1 where a record has none.
 
@@ -147,4 +164,14 @@ def natural_order(path: Path) -> list[tuple[int, int, str]]:
 
 def short_name(path: Path) -> str:
     """Return the last two components of a path, which name a file well enough in a message."""
-    return "/".join(path.parts[-2:])
+    return printable("/".join(path.parts[-2:]))
+
+
+def printable(text: str) -> str:
+    r"""Write out the bytes of file names that are no UTF-8 (``caf\xe9.jpg``): they cannot be printed."""
+    return text if text.isascii() else _SURROGATE.sub(_written_out, text)
+
+
+def _written_out(match: re.Match[str]) -> str:
+    code = ord(match[0])
+    return f"\\x{code - 0xDC00:02x}" if 0xDC80 <= code <= 0xDCFF else f"\\u{code:04x}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
@@ -17,8 +17,6 @@ from vedute.errors import DataError
 
 logger = logging.getLogger(__name__)
 
-_TRIES = 32
-
 
 class DecodedImages:
     """The images of a source, read and decoded on demand; nothing is kept.
@@ -28,23 +26,28 @@ class DecodedImages:
     """
 
     def __init__(
-        self, source: Source, preparation: Preparation, on_error: Literal["raise", "skip"] = "raise"
+        self,
+        source: Source,
+        preparation: Preparation,
+        on_error: Literal["raise", "skip"] = "raise",
+        records: NDArray[np.int64] | None = None,
     ) -> None:
         """Keep where the images are.
 
         Args:
             source: The images.
             preparation: What is done to each.
-            on_error: ``raise`` stops at a broken record; ``skip`` takes the next one that can be read in
-                its place, and says so.
+            on_error: Whether ``gather`` stops at a broken record, or :meth:`try_gather` is to be used.
+            records: (N,) ascending, which records of the source are the images; None: all.
         """
         self.source = source
         self.preparation = preparation
         self.on_error = on_error
-        self.shape = (len(source), *preparation.image_size, preparation.stored_channels)
+        self.records = np.arange(len(source)) if records is None else records
+        self.shape = (len(self.records), *preparation.image_size, preparation.stored_channels)
 
     def __len__(self) -> int:
-        """Return the number of images N, broken ones included."""
+        """Return the number of images N, those that turn out to be broken included."""
         return self.shape[0]
 
     def gather(self, rows: Tensor | NDArray[np.int64]) -> Tensor:
@@ -57,37 +60,51 @@ class DecodedImages:
             (n, C, H, W) uint8 with channels_last strides.
 
         Raises:
-            DataError: A record is broken, or with ``skip`` many that follow each other are.
+            DataError: A record is broken.
         """
+        images, readable, problem = self._gather(rows)
+        if problem is not None and not readable.all():
+            raise DataError(f"{problem} To leave broken images out, set on_error to skip.") from problem
+        return images
+
+    def try_gather(self, rows: Tensor | NDArray[np.int64]) -> tuple[Tensor, Tensor]:
+        """Decode images, where broken ones are black.
+
+        Args:
+            rows: As for :meth:`gather`.
+
+        Returns:
+            As :meth:`gather`, and (n,) bool: which images could be read.
+        """
+        images, readable, _ = self._gather(rows)
+        return images, readable
+
+    def _gather(self, rows: Tensor | NDArray[np.int64]) -> tuple[Tensor, Tensor, DataError | None]:
         unique, places = np.unique(np.asarray(rows), return_inverse=True)
-        # Pieces are taken out as they fill, so that at most one batch of decoded originals is held.
-        batch, taken = ImageBatch(self.preparation), []
-        for row, entry in zip(unique.tolist(), self.source.read(unique.tolist()), strict=True):
-            self._add(batch, row, entry)
+        images = np.zeros((len(unique), *self.shape[1:]), dtype=np.uint8)
+        readable = np.zeros(len(unique), dtype=bool)
+        first: DataError | None = None
+        # Taken out as it fills, so that at most one batch of decoded originals is held.
+        batch, waiting = ImageBatch(self.preparation), list[int]()
+        wanted = self.records[unique].tolist()
+        for row, entry in enumerate(self.source.read(wanted)):
+            problem = _add(batch, entry)
+            if problem is None:
+                waiting.append(row)
+                readable[row] = True
+            else:
+                logger.warning("%s", problem)
+                first = first or problem
             if batch.full:
-                taken.append(batch.take())
-        taken.append(batch.take())
-        return torch.from_numpy(np.concatenate(taken)[places]).permute(0, 3, 1, 2)
-
-    def _add(self, batch: ImageBatch, row: int, entry: Record | DataError) -> None:
-        problem = _try_to_add(batch, entry)
-        if problem is None:
-            return
-        if self.on_error == "raise":
-            raise DataError(f"{problem} To take the next image instead, set on_error to skip.") from problem
-        for other, following in self._following(row):
-            if _try_to_add(batch, following) is None:
-                logger.warning("%s Record %d stands in for record %d.", problem, other, row)
-                return
-        raise DataError(f"{problem} The {_TRIES} records after it are broken too.") from problem
-
-    def _following(self, row: int) -> Iterator[tuple[int, Record | DataError]]:
-        for offset in range(1, _TRIES + 1):
-            other = (row + offset) % len(self)
-            yield from zip([other], self.source.read([other]), strict=True)
+                images[waiting] = batch.take()
+                waiting.clear()
+        images[waiting] = batch.take()
+        stacked = torch.from_numpy(images[places]).permute(0, 3, 1, 2)
+        return stacked, torch.from_numpy(readable[places]), first
 
 
-def _try_to_add(batch: ImageBatch, entry: Record | DataError) -> DataError | None:
+def _add(batch: ImageBatch, entry: Record | DataError) -> DataError | None:
+    """Add a record's image to a batch; return what is wrong with it."""
     if isinstance(entry, DataError):
         return entry
     try:

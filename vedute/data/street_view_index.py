@@ -130,6 +130,10 @@ def list_files(folder: Path) -> Files:
             seen.add((status.st_dev, status.st_ino))
             with os.scandir(place) as entries:
                 for entry in entries:
+                    if entry.is_symlink() and not Path(entry.path).exists():  # to nothing, or to itself
+                        others_count += 1
+                        others += [entry.name] if len(others) < NAMED else []
+                        continue
                     stem, dot, suffix = entry.name.rpartition(".")
                     # Without leading zeros, or the name could not be made from the number again.
                     if dot and stem.isdecimal() and stem.isascii() and stem[0] != "0" and entry.is_file():
@@ -161,7 +165,9 @@ def list_files(folder: Path) -> Files:
     return files
 
 
-def match(parts: Sequence[Rows], files: Files) -> list[PhotoIndex]:
+def match(
+    parts: Sequence[Rows], files: Files, on_error: Literal["raise", "skip"] = "raise"
+) -> list[PhotoIndex]:
     """Bring the rows of one or several CSV files together with the files in a folder.
 
     Rows without files are usual (the archive is mostly downloaded in part), files without rows harmless:
@@ -170,9 +176,13 @@ def match(parts: Sequence[Rows], files: Files) -> list[PhotoIndex]:
     Args:
         parts: Rows of CSV files; a photo may occur in one of them only.
         files: The folder with their photos.
+        on_error: What a photo in two parts does: an error, or it is left out of the later one.
 
     Returns:
         An index for each of ``parts``; empty where none of its photos is there.
+
+    Raises:
+        DataError: A photo is in two parts.
     """
     order = np.argsort(files.ids)
     sorted_ids = files.ids[order]
@@ -185,12 +195,17 @@ def match(parts: Sequence[Rows], files: Files) -> list[PhotoIndex]:
         position[row_order] = np.searchsorted(sorted_ids, rows.ids[row_order])
         position[position == len(sorted_ids)] = 0
         found = sorted_ids[position] == rows.ids if len(sorted_ids) else np.zeros(len(rows.ids), dtype=bool)
+        again = found & used[position] if len(used) else found
+        if again.any():
+            what = f"{np.count_nonzero(again)} photos of {rows.path.name} are in another part too"
+            if on_error == "raise":
+                raise DataError(
+                    f"{what}: {some(rows.ids[again])}. Photos that train may not test: remove the rows from "
+                    "one of the files, or set data.on_error to skip to leave them out of this one."
+                )
+            logger.warning("%s, and are left out of it: %s.", what, some(rows.ids[again]))
+            found &= ~again
         position = position[found]
-        if used[position].any():
-            twice = sorted_ids[position][used[position]]
-            logger.warning(
-                "%d photos of %s are in another part too: %s.", len(twice), rows.path.name, some(twice)
-            )
         used[position] = True
         _log_rows(rows, found, files.folder)
         places = files.places[order[position]]
@@ -267,7 +282,7 @@ def open_index(root: Path, on_error: Literal["raise", "skip"] = "raise") -> dict
     found: dict[str, PhotoIndex] = {}
     for folder, parts in grouped.items():
         rows = [read_rows(metadata[part], on_error) for part in parts]
-        found |= zip(parts, match(rows, list_files(folder)), strict=True)
+        found |= zip(parts, match(rows, list_files(folder), on_error), strict=True)
     present = {part: index for part, index in found.items() if len(index)}
     if "train" not in present and len(present) == 1:
         ((part, index),) = present.items()

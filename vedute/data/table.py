@@ -28,6 +28,12 @@ logger = logging.getLogger("vedute.data.table")
 TABLE_SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson")
 """Names of files that can be read, in lower case."""
 
+LARGEST_TABLE = 1000 * 10**6
+"""Bytes of the largest table that is read: it is held in memory as a whole."""
+
+LARGEST_NUMBER = 1e30
+"""Numbers beyond it have squares that float32 cannot hold: nothing could be learnt from them."""
+
 _DELIMITERS = (",", ";", "\t")
 _MISSING_NUMBERS = frozenset({"", "nan", "na", "n/a", "null", "none"})
 _BOM_16 = (b"\xff\xfe", b"\xfe\xff")
@@ -67,7 +73,7 @@ class Table:
         """Return a column (N,) as numbers; NaN where a cell is empty or says NA, NaN, null or none.
 
         Raises:
-            DataError: There is no such column, or a cell is no finite number.
+            DataError: There is no such column, or a cell is no finite number or a huge one.
         """
         values = np.full(len(self), math.nan)
         for row, cell in enumerate(self.column(name)):
@@ -80,6 +86,11 @@ class Table:
                     " Write decimals with a point." if comma else " Leave the cell empty where it is missing."
                 )
                 raise DataError(f"{self.where(row)}, column '{name}': '{cell}' is no finite number.{hint}")
+            if abs(value) > LARGEST_NUMBER:
+                raise DataError(
+                    f"{self.where(row)}, column '{name}': {cell} is too large; numbers up to "
+                    f"{LARGEST_NUMBER:g} can be used. Correct it, or leave the cell empty."
+                )
             values[row] = value
         return values
 
@@ -173,7 +184,11 @@ def match_files(
     unused = f"{len(without_row)} image files of {folder} have no row in {table.path.name}"
     if problems and (on_error == "raise" or not rows):
         also = f" Besides, {unused}: {listed(without_row)}." if without_row else ""
-        how = " Correct the table, or leave these rows out with data.on_error skip." if rows else ""
+        how = (
+            " Correct the table, or leave these rows out with data.on_error skip."
+            if rows
+            else f" Does the column '{column}' hold names of files below {folder}?"
+        )
         raise DataError(
             f"{len(problems)} of {len(table)} rows have no image file. {listed(problems, '; ')}.{how}{also}"
         )
@@ -191,12 +206,18 @@ def _text(path: Path) -> str:
         hint = " (JSON Lines: one object a line)" if path.suffix.lower() == ".json" else ""
         raise DataError(f"{path} is no table that can be read: give {', '.join(TABLE_SUFFIXES)}{hint}.")
     try:
+        size = path.stat().st_size
+        if size > LARGEST_TABLE:
+            raise DataError(
+                f"{path} has {size / 1e6:,.0f} MB; tables of at most {LARGEST_TABLE // 10**6} MB are read. "
+                "Leave out the rows or columns that are not needed."
+            )
         content = path.read_bytes()
     except FileNotFoundError:
         beside = path.parent.iterdir() if path.parent.is_dir() else []
         tables = sorted(other.name for other in beside if other.suffix.lower() in TABLE_SUFFIXES)
-        have = f" The folder holds: {listed(tables)}." if tables else ""
-        raise DataError(f"The table {path} does not exist.{have}") from None
+        have = f"The folder holds: {listed(tables)}." if tables else "There is no other table in its folder."
+        raise DataError(f"The table {path} does not exist. {have} Check data.root and the name.") from None
     except OSError as error:
         raise DataError(f"The table {path} cannot be read: {error.strerror}.") from error
     try:

@@ -16,15 +16,18 @@ import json
 import tarfile
 import zipfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import track
 
+from vedute.data.image_bytes import MAXIMUM_FILE
 from vedute.data.image_files import IMAGE_SUFFIXES
 from vedute.data.source import PART_SIZE, Part, Record, Source, short_name
 from vedute.errors import DataError
@@ -34,6 +37,8 @@ TAR_SUFFIXES = (".tar",)
 
 _FORMAT = 1  # raised when the index' content changes
 _NONE = (-1, -1)
+_LARGEST_TEXT = 16 * 10**6  # bytes of a label or a JSON member
+_PADDING = 1 << 20  # bytes of zeros that may follow the end mark, and that are looked at
 
 
 @dataclass(frozen=True)
@@ -114,6 +119,9 @@ def _read_index(path: Path, fields: Sequence[str], mask: str | None) -> TarIndex
                     extensions.add(extension.lower())
                     sample = samples.setdefault(f"{folder}/{key}" if folder else key, _Sample())
                     _add(sample, tar, member, extension.lower(), fields, mask, path)
+            _check_end(path, tar)
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror}.") from error
     except (tarfile.TarError, EOFError) as error:
         raise DataError(
             f"{path} is no plain tar file, or is damaged ({error}). Compressed archives cannot be read in "
@@ -138,6 +146,26 @@ def _read_index(path: Path, fields: Sequence[str], mask: str | None) -> TarIndex
         {name: np.array([sample.fields.get(name, "") for sample in found], dtype=np.str_) for name in fields},
         sorted(extensions),
     )
+
+
+def _check_end(path: Path, tar: tarfile.TarFile) -> None:
+    """Refuse a file whose list of members ended too early, which tarfile passes over in silence."""
+    with path.open("rb") as file:
+        file.seek(tar.offset)
+        block, rest = file.read(tarfile.BLOCKSIZE), file.read(_PADDING)
+    if not block:
+        raise DataError(
+            f"{path} is truncated: it has no end mark, so members may be missing. Restore it from its source."
+        )
+    if any(block):
+        raise DataError(
+            f"{path} is damaged: there is no member at byte {tar.offset:,}, where one should begin. Restore "
+            "it from its source."
+        )
+    if any(rest):
+        raise DataError(
+            f"{path} goes on after its end mark, as tar files that were joined do. Give them one by one."
+        )
 
 
 def _add(
@@ -170,6 +198,11 @@ def _add(
 
 
 def _text(tar: tarfile.TarFile, member: tarfile.TarInfo, path: Path) -> str:
+    if member.size > _LARGEST_TEXT:
+        raise DataError(
+            f"{path}: {member.name} has {member.size / 1e6:,.0f} MB; labels and JSON of at most "
+            f"{_LARGEST_TEXT // 10**6} MB are read."
+        )
     file = tar.extractfile(member)
     assert file is not None  # it is a regular file
     try:
@@ -181,7 +214,7 @@ def _text(tar: tarfile.TarFile, member: tarfile.TarInfo, path: Path) -> str:
 def _json(tar: tarfile.TarFile, member: tarfile.TarInfo, path: Path) -> Mapping[str, object]:
     try:
         values = json.loads(_text(tar, member, path))
-    except json.JSONDecodeError as error:
+    except (ValueError, RecursionError) as error:  # too long numbers, too deep lists
         raise DataError(f"{path}: {member.name} is no JSON ({error}).") from error
     if not isinstance(values, dict):
         raise DataError(f"{path}: {member.name} holds no JSON object with named fields.")
@@ -201,21 +234,32 @@ class _TarPart(Part):
 
     def read(self, positions: Sequence[int] | None = None) -> Iterator[Record | DataError]:
         chosen = range(self.count()) if positions is None else positions
-        try:
-            with self.path.open("rb") as file:
-                for position in chosen:
-                    origin = f"{short_name(self.path)}, {self.keys[position]}"
-                    pieces = []
-                    for places in (self.images, self.masks):
-                        if places is not None:
-                            start, size = (int(value) for value in places[position])
-                            file.seek(start)
-                            pieces.append(file.read(size))
-                    mask = pieces[1] if len(pieces) > 1 else None
-                    yield Record(pieces[0], self.first + position, origin, mask)
-        except OSError as error:
-            for _ in chosen:
-                yield DataError(f"{short_name(self.path)} cannot be read: {error.strerror}.")
+        with ExitStack() as stack:
+            file: BinaryIO | None = None
+            for position in chosen:
+                try:
+                    if file is None:
+                        file = stack.enter_context(self.path.open("rb"))
+                    entry = self._read_one(file, position)
+                except OSError as error:
+                    entry = DataError(f"{short_name(self.path)} cannot be read: {error.strerror}.")
+                yield entry
+
+    def _read_one(self, file: BinaryIO, position: int) -> Record | DataError:
+        origin = f"{short_name(self.path)}, {self.keys[position]}"
+        pieces = []
+        for places in (self.images, self.masks):
+            if places is not None:
+                start, size = (int(value) for value in places[position])
+                if size > MAXIMUM_FILE:
+                    return DataError(
+                        f"{origin} has {size / 1e6:,.0f} MB; images of at most {MAXIMUM_FILE // 10**6} MB "
+                        "are read. Cut it into tiles, or take it out."
+                    )
+                file.seek(start)
+                pieces.append(file.read(size))
+        mask = pieces[1] if len(pieces) > 1 else None
+        return Record(pieces[0], self.first + position, origin, mask)
 
 
 class TarSource(Source):
@@ -257,6 +301,14 @@ class TarSource(Source):
     def extensions(self) -> list[str]:
         """All kinds of members, for messages."""
         return sorted({extension for index in self._indexes for extension in index.extensions})
+
+    def origin(self, record: int) -> str:
+        """Return where a record comes from, for messages, without reading it."""
+        for path, index in zip(self._paths, self._indexes, strict=True):
+            if record < len(index.keys):
+                return f"{short_name(path)}, {index.keys[record]}"
+            record -= len(index.keys)
+        raise IndexError(record)
 
     def field(self, name: str) -> list[str]:
         """Return a field's text of each record, empty where it is missing."""

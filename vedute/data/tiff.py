@@ -15,6 +15,7 @@ ground in ``georeference.py``.
 
 from __future__ import annotations
 
+import logging
 import math
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,6 +35,9 @@ LARGEST_CHUNK = 1 << 30
 """Bytes that a strip or tile may take when decoded: a whole file in one compressed strip is decoded whole."""
 
 _JPEG_START, _JPEG_END = b"\xff\xd8", b"\xff\xd9"
+
+# What tifffile warns of is checked here, and said in one message with the file's path.
+logging.getLogger("tifffile").setLevel(logging.CRITICAL)
 
 Values = NDArray[np.generic]
 """(H, W, samples) of the file's own type."""
@@ -308,7 +312,7 @@ class TiffImage:
         except Exception as error:  # the codecs raise nearly anything for damaged data
             kind = "tile" if self._page.is_tiled else "strip"
             raise DataError(
-                f"{self.path}: {kind} {number} of {len(self._offsets)} cannot be decoded: {error}"
+                f"{self.path}: {kind} {number} of {len(self._offsets)} cannot be decoded: {error}."
             ) from error
         chunk: Values = np.asarray(decoded)[0]  # (1, h, w, samples)
         return chunk

@@ -26,7 +26,7 @@ from vedute.data.tiff_values import check_values, image_pixels, mask_pixels, sam
 from vedute.errors import ConfigurationError, DataError
 
 _STEP_BYTES = 32 << 20  # values that are read and converted at a time
-_WHOLE_BYTES = 128 << 20  # larger windows are averaged while they are read
+_WHOLE_BYTES = 128 << 20  # larger rows of windows are averaged while they are read
 _OVERSAMPLING = 4  # pixels a side that averaging leaves for each wanted one, at least
 
 
@@ -65,7 +65,8 @@ class Windows:
 
     def reduction(self, height: int, width: int) -> int:
         """Return how many pixels a side of a window shall be averaged into one: 1 where it is small."""
-        if self.wanted_size is None or height * width * self.channels <= _WHOLE_BYTES:
+        # The windows beside it are in memory with it.
+        if self.wanted_size is None or height * width * self.split * self.channels <= _WHOLE_BYTES:
             return 1
         least = min(height / self.wanted_size[0], width / self.wanted_size[1])
         return max(1, int(least / _OVERSAMPLING))

@@ -189,7 +189,7 @@ def _classes(found: Inspected) -> list[Notice]:
 def _scores(found: Inspected) -> list[Notice]:
     if found.scores is None:
         return []
-    values = np.concatenate(list(found.scores.values.values()))
+    values = found.scores.once
     result = []
     for column, rater in enumerate(found.scores.raters):
         own = values[:, column]

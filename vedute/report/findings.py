@@ -49,11 +49,13 @@ class Scores:
         raters: D names.
         values: For each split (N, D) in the raters' own units; NaN where missing.
         range: The lowest and the highest legal score; empty: any.
+        once: (M, D): those of all images, an image in two splits once.
     """
 
     raters: list[str]
     values: Mapping[str, NDArray[np.float64]]
     range: list[float]
+    once: NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -258,18 +260,16 @@ def score_numbers(scores: Scores | None) -> dict[str, object] | None:
     """Return the ``scores`` of the JSON."""
     if scores is None:
         return None
-    values = np.concatenate(list(scores.values.values()))
-    statistics = {}
-    for column, rater in enumerate(scores.raters):
-        own = values[:, column]
+    statistics: dict[str, dict[str, float]] = {}
+    for rater, own in zip(scores.raters, scores.once.T, strict=True):
         known = own[np.isfinite(own)]
-        numbers = {"min": known.min(), "mean": known.mean(), "max": known.max(), "deviation": known.std()}
-        statistics[rater] = (
-            {name: float(f"{value:.6g}") for name, value in numbers.items()} if len(known) else {}
-        )
+        numbers = (known.min(), known.mean(), known.max(), known.std()) if len(known) else ()
+        names = ("min", "mean", "max", "deviation")
+        statistics[rater] = {name: float(f"{x:.6g}") for name, x in zip(names, numbers, strict=False)}
         statistics[rater]["missing"] = len(own) - len(known)
     table = [
-        [None if np.isnan(value) else round(float(value), 4) for value in row] for row in correlation(values)
+        [None if np.isnan(value) else round(float(value), 4) for value in row]
+        for row in correlation(scores.once)
     ]
     return {"raters": scores.raters, "statistics": statistics, "correlation": table, "range": scores.range}
 

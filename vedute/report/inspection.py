@@ -16,15 +16,11 @@ from vedute.report.findings import (
     Duplicates,
     Inspected,
     class_numbers,
-    correlation,
     kind_numbers,
-    mask_numbers,
-    score_numbers,
-    size_numbers,
     splits_of,
 )
 from vedute.report.html import Notice, Page, Picture, data_uri, megabytes
-from vedute.report.plots import histogram, matrix, scatter
+from vedute.report.inspection_plots import add_masks, add_scores, add_sizes
 
 SHOWN_LEAKS = 24
 """Leaking pairs that the page shows."""
@@ -33,7 +29,6 @@ SHOWN_INSIDE = 12
 """Pairs inside a split that the page shows."""
 
 _LISTED = 200  # rows of long tables
-_SPLITS = ("train", "val", "test")
 
 
 class Sheet(NamedTuple):
@@ -91,9 +86,9 @@ def inspection_page(
         page.paragraph("Nothing to worry about was found.")
     _duplicates(page, found, equal, near, pictures.pairs, leaks=True)
     _splits(page, found)
-    _sizes(page, found)
-    _scores(page, found)
-    _masks(page, found)
+    add_sizes(page, found)
+    add_scores(page, found)
+    add_masks(page, found)
     if pictures.sheets:
         page.section("Pictures")
         if found.scores is None:
@@ -208,125 +203,6 @@ def _splits(page: Page, found: Inspected) -> None:
         page.bars(names[:_LISTED], [(split, values[:_LISTED]) for split, values in series])
         if len(names) > _LISTED:
             page.paragraph(f"The {_LISTED} largest of {len(names):,} classes.", faint=True)
-
-
-def _by_split(found: Inspected, values: NDArray[np.number]) -> list[tuple[str, NDArray[np.number]]]:
-    """Return values of the images of each split, without an image twice and without empty splits."""
-    taken = np.zeros(len(values), dtype=bool)
-    series = []
-    for split in _SPLITS:
-        rows = found.rows_of(split) & ~taken
-        taken |= rows
-        if rows.any():
-            series.append((split, values[rows]))
-    if (~taken).any():
-        series.append(("in no split", values[~taken]))
-    return series
-
-
-def _sizes(page: Page, found: Inspected) -> None:
-    facts = found.facts
-    if not len(facts):
-        return
-    page.section("Sizes and formats")
-    numbers = size_numbers(found)
-    if len({tuple(size) for size in np.stack([facts["width"], facts["height"]], axis=1).tolist()}) == 1:
-        page.paragraph(f"All images are {facts['width'][0]} x {facts['height'][0]} pixels.")
-        figures = []
-    else:
-        width, height = _by_split(found, facts["width"]), _by_split(found, facts["height"])
-        points = [(name, x, y) for (name, x), (_, y) in zip(width, height, strict=True)]
-        mark = (
-            f"data.image_size {found.image_size[1]} x {found.image_size[0]}",
-            float(found.image_size[1]),
-            float(found.image_size[0]),
-        )
-        aspect = facts["width"] / np.maximum(facts["height"], 1)
-        figures = [
-            (scatter(points, ("width, pixels", "height, pixels"), mark), "Width and height of each image"),
-            (histogram(width, "width, pixels"), "Widths"),
-            (histogram(height, "height, pixels"), "Heights"),
-            (
-                histogram(_by_split(found, aspect), "width / height", logarithmic=True),
-                "Shapes: above 1 is wide",
-            ),
-        ]
-    figures.append(
-        (histogram(_by_split(found, facts["bytes"] / 1e3), "kB", logarithmic=True), "Bytes of each image")
-    )
-    page.figures(figures)
-    rows: list[list[str | int | float]] = []
-    for name, unit in (
-        ("width", "pixels"),
-        ("height", "pixels"),
-        ("aspect", "width / height"),
-        ("bytes", ""),
-    ):
-        values = numbers[name]
-        assert isinstance(values, dict)
-        rows.append([f"{name}, {unit}" if unit else name, *values.values()])
-    page.table(["", "min", "5 %", "median", "95 %", "max"], rows)
-    page.table(
-        ["format", "channels", "bits a channel", "images"],
-        [
-            [str(kind["format"]), str(kind["mode"]), int(str(kind["bits"])), int(str(kind["images"]))]
-            for kind in kind_numbers(found)
-        ],
-    )
-    commonest = numbers["commonest"]
-    assert isinstance(commonest, list)
-    if len(commonest) > 1:
-        page.folded("The commonest sizes", ["width", "height", "images"], commonest)
-
-
-def _scores(page: Page, found: Inspected) -> None:
-    scores = found.scores
-    numbers = score_numbers(scores)
-    if scores is None or numbers is None:
-        return
-    page.section("Scores")
-    figures = []
-    for column, rater in enumerate(scores.raters):
-        series = [
-            (split, values[np.isfinite(values[:, column]), column]) for split, values in scores.values.items()
-        ]
-        series = [(split, values) for split, values in series if len(values)]
-        if series:
-            figures.append((histogram(series, f"score of {rater}", bins=20), rater))
-    page.figures(figures)
-    statistics = numbers["statistics"]
-    assert isinstance(statistics, dict)
-    names = ("min", "mean", "max", "deviation", "missing")
-    page.table(
-        ["rater", "lowest", "mean", "highest", "standard deviation", "missing"],
-        [[rater, *(statistics[rater].get(name, "-") for name in names)] for rater in scores.raters],
-    )
-    if len(scores.raters) > 1:
-        values = np.concatenate(list(scores.values.values()))
-        page.figures(
-            [(matrix(correlation(values), scores.raters), "Correlation of raters: 1 is the same taste")]
-        )
-
-
-def _masks(page: Page, found: Inspected) -> None:
-    numbers = mask_numbers(found)
-    if numbers is None:
-        return
-    page.section("Masks")
-    shares = 100 * found.facts["foreground"]
-    series = [(name, values[np.isfinite(values)]) for name, values in _by_split(found, shares)]
-    page.figures(
-        [
-            (
-                histogram([entry for entry in series if len(entry[1])], "foreground, %"),
-                "Foreground of each mask",
-            )
-        ]
-    )
-    page.paragraph(
-        f"{numbers['empty']:,} masks are empty, {numbers['full']:,} are all foreground, and "
-        f"{numbers['unclear']:,} have more than two values."
-    )
 
 
 def _unreadable(page: Page, found: Inspected) -> None:

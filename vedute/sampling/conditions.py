@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from vedute.batch import Condition, ConditionKind
+from vedute.conditions import legal_range
 from vedute.promises import ImageData
 
 _SPREAD = 1.5
@@ -70,8 +71,8 @@ def score_rows(model: Conditioned, limit: int) -> tuple[list[str], Condition]:
     low, middle, high = (
         torch.tensor(
             [
-                _round_score(float(m + side * s), float(s), model.condition_range)
-                for m, s in zip(mean, scale, strict=True)
+                _round_score(float(m + side * s), float(s), legal_range(model.condition_range, position))
+                for position, (m, s) in enumerate(zip(mean, scale, strict=True))
             ]
         )
         for side in (-_SPREAD, 0, _SPREAD)
@@ -90,13 +91,11 @@ def score_rows(model: Conditioned, limit: int) -> tuple[list[str], Condition]:
     return [title for title, _ in rows], Condition(vectors)
 
 
-def _round_score(score: float, scale: float, value_range: Sequence[float]) -> float:
+def _round_score(score: float, scale: float, limits: tuple[float, float] | None) -> float:
     """Return ``score`` to the digit of ``scale``, within [lowest, highest]."""
     step = 10.0 ** math.floor(math.log10(scale)) if scale > 0 else 1.0
     rounded = round(score / step) * step
-    if len(value_range) == 2:
-        rounded = min(max(rounded, value_range[0]), value_range[1])
-    return rounded
+    return rounded if limits is None else min(max(rounded, limits[0]), limits[1])
 
 
 def image_rows(data: ImageData, split: str, limit: int) -> tuple[list[str], Condition]:
