@@ -1,6 +1,7 @@
 """Epochs over JPEG files: decoded each time, as a plain PyTorch data set does, against the prepared cache.
 
-    python benchmarks/epochs.py                  3,000 JPEGs of 128 to 256 pixels a side, written for this
+    python benchmarks/epochs.py                  3,000 JPEGs of 256 to 384 pixels a side, written for this
+    python benchmarks/epochs.py --side 128       of 128 to 192 pixels
     python benchmarks/epochs.py --root FOLDER    a folder of yours
 
 'plain' is a ``Dataset`` with Pillow (decode, crop, resize, to a float tensor in [0, 1]) under PyTorch's
@@ -28,6 +29,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from datamodules.pictures import PicturesDataModule
 from vedute.data.image_files import image_files
+from vedute.hardware import reuse_freed_memory
 
 BATCH = 64
 
@@ -54,11 +56,11 @@ class PillowPictures(Dataset[Tensor]):
         return torch.from_numpy(np.array(image)).permute(2, 0, 1).float().div_(255)
 
 
-def write_jpegs(folder: Path, count: int) -> None:
-    """Write JPEGs of 128 to 256 pixels a side with the detail of photos."""
+def write_jpegs(folder: Path, count: int, shortest: int = 256) -> None:
+    """Write JPEGs of ``shortest`` to 1.5 times as many pixels a side with the detail of photos."""
     random = np.random.default_rng(0)
     for number in range(count):
-        height, width = (int(side) for side in random.integers(128, 257, 2))
+        height, width = (int(side) for side in random.integers(shortest, 3 * shortest // 2 + 1, 2))
         image = Image.fromarray(random.integers(60, 200, (6, 6, 3), dtype=np.uint8))
         coarse = np.asarray(image.resize((width, height), Image.Resampling.BICUBIC)).astype(np.int16)
         fine = random.normal(0, 12, (height // 2 + 1, width // 2 + 1, 1)).repeat(2, 0).repeat(2, 1)
@@ -99,16 +101,18 @@ def main() -> None:
     )
     parser.add_argument("--root", type=Path, help="folder of pictures (default: written for this)")
     parser.add_argument("--images", type=int, default=3000, help="pictures to write (default: 3000)")
+    parser.add_argument("--side", type=int, default=256, help="shortest side of a written picture (256)")
     parser.add_argument("--image-size", type=int, default=128, help="pixels a side (default: 128)")
     parser.add_argument("--workers", type=int, default=2, help="processes that decode (default: 2)")
     parser.add_argument("--epochs", type=int, default=5, help="measured epochs (default: 5)")
     options = parser.parse_args()
+    reuse_freed_memory()  # as fit does
     with tempfile.TemporaryDirectory() as folder:
         os.environ["VEDUTE_CACHE"] = str(Path(folder) / "cache")
         root = options.root or Path(folder) / "pictures"
         if options.root is None:
             root.mkdir()
-            write_jpegs(root, options.images)
+            write_jpegs(root, options.images, options.side)
         files = image_files(root)
         size = options.image_size
         data = PicturesDataModule(root=root, image_size=size, batch_size=BATCH)

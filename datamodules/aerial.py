@@ -63,7 +63,7 @@ class AerialDataModule(ImageDataModule):
         number 12 of tyrol-w. What is not held out by city or number is training, of which validation and
         test are drawn where they are not given. Draws keep all tiles of a picture together. Tiles of a web
         map (``x-y-zoom.jpg``) show the same ground at several zooms: they are drawn in blocks of 2 x 2
-        tiles of the coarsest zoom.
+        tiles of the coarsest zoom. Names are taken for tiles only if all of an area fit, at zoom 10 to 24.
 
         Args:
             condition: mask: the condition is the building mask. none: there is no condition; masks need not
@@ -78,7 +78,8 @@ class AerialDataModule(ImageDataModule):
             test_numbers: Numbers of images that test. Both null: the validation images, where these are
                 given, else drawn.
             value_range: Two values of TIFF pixels that become black and white, e.g. [0, 2047] for 11 bits;
-                null: the full range of 8 and 16 bits. Floating-point pixels need it.
+                null: the full range of 8 and 16 bits. Floating-point pixels need it; other formats than TIFF
+                refuse it.
             image_folder: Folder of the images below root where the layout is another one.
             mask_folder: Folder of their masks below root.
             image_size: Side of the images in pixels, or [height, width].
@@ -125,7 +126,8 @@ class AerialDataModule(ImageDataModule):
         images = [picture.image for picture in listing]
         masks = [picture.mask for picture in listing if picture.mask is not None] or None
         windows = replace(self._windows, wanted_size=self.stored_size)
-        if windows.split == 1 and not any(map(is_tiff, [*images, *(masks or ())])):
+        plain = not any(map(is_tiff, [*images, *(masks or ())]))
+        if plain and windows.split == 1 and windows.value_range is None:
             return FileSource(images, np.arange(len(images)), masks)  # many small files to a part
         return TileSource(images, masks, windows)
 

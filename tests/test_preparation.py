@@ -180,7 +180,6 @@ def tiff(values: NDArray[Any]) -> bytes:
             encoded(np.dstack([np.full((SIDE, SIDE), 255, np.uint8), 255 * cross()]), "PNG"), id="by alpha"
         ),
         pytest.param(255 * cross()[:, :, None], id="array"),
-        pytest.param(cross()[:, :, None], id="array of 0 and 1"),
     ],
 )
 def test_every_kind_of_mask_becomes_0_and_255(mask: bytes | NDArray[np.uint8]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import itertools
 import struct
 import zlib
@@ -10,13 +11,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
+from PIL import Image
 
 from tests.data.aerial import pattern, write_tiff
 from tests.data.landscapes import shared_data
 from vedute.data import tiff
+from vedute.data.image_bytes import decode_file
 from vedute.data.source import Pixels
 from vedute.data.tiff import TiffImage
-from vedute.data.tiff_values import check_values, image_pixels, mask_pixels, samples_for
+from vedute.data.tiff_masks import mask_meaning, mask_pixels
+from vedute.data.tiff_values import check_values, image_pixels, samples_for
 from vedute.errors import DataError
 
 KINDS: dict[str, tuple[dict[str, object], dict[str, object]]] = {
@@ -169,7 +173,8 @@ def test_one_bit_is_black_and_white(tmp_path: Path) -> None:
 )
 def test_channels_become_what_is_wanted(tmp_path: Path, present: int, wanted: int) -> None:
     values = pattern(channels=present).reshape(40, 56, present)
-    pixels = read_pixels(write_tiff(tmp_path / "a.tif", values.squeeze()), wanted)
+    options = {"extrasamples": ["unspecified"] * (present - 3)} if present > 3 else {}
+    pixels = read_pixels(write_tiff(tmp_path / "a.tif", values.squeeze(), **options), wanted)
     if wanted == 1 and present >= 3:
         luma = values[:, :, :3] @ np.array([0.299, 0.587, 0.114])
         assert np.abs(pixels[:, :, 0] - luma).max() <= 0.6
@@ -179,11 +184,44 @@ def test_channels_become_what_is_wanted(tmp_path: Path, present: int, wanted: in
         assert np.array_equal(pixels, values[:, :, :wanted])
 
 
-def test_grey_with_transparency_is_grey(tmp_path: Path) -> None:
-    path = write(tmp_path / "a.tif", "grey with alpha")
-    grey = pattern(channels=2)[:, :, :1]
-    assert np.array_equal(read_pixels(path, 1), grey)
-    assert np.array_equal(read_pixels(path, 3), grey.repeat(3, 2))
+@pytest.mark.parametrize("present", [2, 4])
+@pytest.mark.parametrize("wanted", [1, 2, 3, 4])
+@pytest.mark.parametrize("dtype", ["uint8", "uint16"])
+def test_transparency_is_that_of_other_files(tmp_path: Path, present: int, wanted: int, dtype: str) -> None:
+    values = np.asarray(pattern(channels=present, dtype="float32"))
+    values[:8, :, -1], values[8:16, :, -1] = 0, 1
+    stored = np.rint(values * np.iinfo(dtype).max).astype(dtype)
+    options = {"extrasamples": ["unassalpha"], "planarconfig": "contig"}
+    pixels = read_pixels(write_tiff(tmp_path / "a.tif", stored, **options), wanted)
+    png = io.BytesIO()
+    Image.fromarray(np.rint(values * 255).astype(np.uint8)).save(png, "PNG")
+    assert np.abs(pixels.astype(int) - decode_file(png.getvalue(), wanted)).max() <= 1
+    if wanted in (1, 3):
+        assert pixels[:8].min() == 255
+
+
+def test_premultiplied_colours_are_divided(tmp_path: Path) -> None:
+    values = np.zeros((8, 3, 4), dtype=np.uint8)
+    values[:, 0], values[:, 1], values[:, 2] = (50, 100, 0, 100), (9, 8, 7, 255), 0
+    path = write_tiff(tmp_path / "a.tif", values, extrasamples=["assocalpha"])
+    assert read_pixels(path, 4)[0].tolist() == [[128, 255, 0, 100], [9, 8, 7, 255], [0, 0, 0, 0]]
+    assert np.abs(read_pixels(path)[0].astype(int) - [[205, 255, 155], [9, 8, 7], [255] * 3]).max() <= 1
+
+
+def test_transparency_of_many_channels_and_deep_values(tmp_path: Path) -> None:
+    values = np.full((8, 9, 5), 50, dtype=np.uint8)
+    values[:, :3, 4], values[:, 3:, 4] = 0, 255
+    path = write_tiff(tmp_path / "a.tif", values, extrasamples=["unspecified", "unassalpha"])
+    for wanted in (1, 3, 4):  # 4: with infrared
+        pixels = read_pixels(path, wanted)
+        assert pixels.shape[2] == wanted and pixels[:, :3].min() == 255 and (pixels[:, 3:] == 50).all()
+    deep = np.full((8, 9, 4), 2047, dtype=np.uint16)  # 11 bits, but for the transparency
+    deep[:, :3, 3], deep[:, 3:, 3], deep[:, :, 0] = 0, 65535, 0
+    path = write_tiff(tmp_path / "b.tif", deep, extrasamples=["unassalpha"])
+    pixels = read_pixels(path, value_range=(0, 2047))
+    assert pixels[:, :3].min() == 255 and (pixels[:, 3:] == (0, 255, 255)).all()
+    infrared = write_tiff(tmp_path / "c.tif", deep, extrasamples=["unspecified"])
+    assert (read_pixels(infrared, value_range=(0, 2047)) == (0, 255, 255)).all()
 
 
 @pytest.mark.parametrize(("present", "wanted"), [(3, 4), (1, 4), (1, 2)])
@@ -222,16 +260,15 @@ def test_masks_of_zero_and_one_are_foreground_where_one(tmp_path: Path, dtype: s
         return
     values = (building * highest).astype(dtype)
     with TiffImage(write_tiff(tmp_path / "a.tif", values)) as image:
-        mask = mask_pixels(image.read((0, 40), (0, 56)), image)
+        mask = mask_pixels(image.read((0, 40), (0, 56)), image, mask_meaning(image.path))
     assert mask.shape == (40, 56, 1)
     assert np.array_equal(mask[:, :, 0], building * 255)
 
 
 def test_a_mask_below_zero_is_an_error(tmp_path: Path) -> None:
-    with TiffImage(write_tiff(tmp_path / "a.tif", pattern(channels=1, dtype="float32") - 0.5)) as image:
-        values = image.read((0, 40), (0, 56))
+    path = write_tiff(tmp_path / "a.tif", pattern(channels=1, dtype="float32") - 0.5)
     with pytest.raises(DataError, match=r"a\.tif is a mask with values from -"):
-        mask_pixels(values, image)
+        mask_meaning(path)
 
 
 # Files that are wrong.

@@ -87,7 +87,7 @@ def write_web_map(root: Path, areas: Sequence[str] = ("north", "south"), blocks:
     seed = 0
     for position, area in enumerate(areas):
         for block in range(blocks):
-            x, y = 1000 * (position + 1) + 8 * block, 500 + block
+            x, y = 1000 * (position + 1) + 8 * block, 200_500 + block
             tiles = [(x, y, 19)] + [(2 * x + right, 2 * y + down, 20) for right in (0, 1) for down in (0, 1)]
             for tile in tiles:
                 seed += 1

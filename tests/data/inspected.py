@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import io
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+
+from vedute.cli import main
 
 CONFIG = """
 class_path: datamodules.landscapes.LandscapesDataModule
@@ -82,3 +86,16 @@ def data_file(folder: Path, root: Path) -> Path:
     path = folder / "data.yaml"
     path.write_text(CONFIG.format(root=root), encoding="utf-8")
     return path
+
+
+def inspected(folder: Path, *args: str | Path) -> dict[str, Any]:
+    """Run the verb and return the JSON."""
+    assert main(["inspect", *map(str, args), "--output", str(folder)]) == 0
+
+    def refuse(name: str) -> None:
+        raise ValueError(f"{name} is no JSON")
+
+    numbers: dict[str, Any] = json.loads(
+        (folder / "inspection.json").read_text(encoding="utf-8"), parse_constant=refuse
+    )
+    return numbers

@@ -35,7 +35,7 @@ from vedute.cli.mistakes import own_errors
 from vedute.cli.quiet import quieten
 from vedute.cli.training_arguments import LINKED, Run, check_same, complete, find_run
 from vedute.errors import ConfigurationError
-from vedute.hardware import best_precision
+from vedute.hardware import best_precision, reuse_freed_memory
 from vedute.loggers import METRICS, RunCSVLogger, RunTensorBoardLogger, WeightsAndBiases, first_rank
 from vedute.run_folder import CHECKPOINTS, CONFIG, RunFolder, announced, shown
 
@@ -294,6 +294,7 @@ def main(verb: str, args: Sequence[str]) -> int:
         KeyboardInterrupt: Interrupted; the message says where the last checkpoint is.
     """
     quieten()
+    reuse_freed_memory()
     informative = any(argument.startswith(("-h", "--help", "--print_config")) for argument in args)
     handler = signal.getsignal(signal.SIGINT)
     try:

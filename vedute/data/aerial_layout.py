@@ -34,6 +34,8 @@ BLOCK = 2
 
 _NUMBERED = re.compile(r"(.*?)[-_ ]?([0-9]+)")
 _WEB_MAP = re.compile(r"([0-9]+)[-_]([0-9]+)[-_]([0-9]+)")
+_ZOOMS = range(10, 25)  # a tile of zoom 10 is 40 km wide at the equator, one of zoom 24 is 2.4 m
+_POLAR = 32  # a web map's first and last 32nd lie beyond 83.9 degrees of latitude
 
 
 @dataclass(frozen=True)
@@ -154,8 +156,10 @@ def pictures(areas: Sequence[Area], masks: bool, on_error: Literal["raise", "ski
     found: list[Picture] = []
     problems: list[str] = []
     for area in areas:
+        files = image_files(area.images)
+        tiled = _is_web_map(area, files)
         if not masks:
-            found += [_picture(area, image, None) for image in image_files(area.images)]
+            found += [_picture(area, image, None, tiled) for image in files]
             continue
         if area.masks is None:
             raise DataError(
@@ -167,7 +171,9 @@ def pictures(areas: Sequence[Area], masks: bool, on_error: Literal["raise", "ski
         problems += image_problems + mask_problems
         problems += _left_over("images without mask", area.images, images, paired)
         problems += _left_over("masks without image", area.masks, paired, images)
-        found += [_picture(area, path, paired[name]) for name, path in images.items() if name in paired]
+        found += [
+            _picture(area, path, paired[name], tiled) for name, path in images.items() if name in paired
+        ]
     if problems and on_error == "raise":
         raise DataError(
             " ".join(problems) + " Complete the pairs, or set data.on_error to skip to leave these out."
@@ -203,12 +209,38 @@ def _left_over(what: str, folder: Path, here: Mapping[str, Path], there: Mapping
     return [f"{len(names)} {what} in {folder}: {listed(shown)}."]
 
 
-def _picture(area: Area, image: Path, mask: Path | None) -> Picture:
-    tile = _WEB_MAP.fullmatch(image.stem)
-    if tile is not None:
-        x, y, zoom = (int(value) for value in tile.groups())
-        if zoom <= 30 and max(x, y) < 1 << zoom:
-            return Picture(image, mask, area.name, None, (x, y, zoom))
+def web_map_tile(stem: str) -> tuple[int, int, int] | None:
+    """Read (x, y, zoom) from a name like ``1277182-1083841-21``; None: it cannot be an aerial image's tile.
+
+    A tile has a zoom from 10 to 24, lies on the map (x, y < 2^zoom), and not at the poles: the first and the
+    last 32nd of the map's rows are beyond 83.9 degrees of latitude. The last rule sets dates apart:
+    2019-05-12 would be a tile 85 degrees north.
+    """
+    match = _WEB_MAP.fullmatch(stem)
+    if match is None:
+        return None
+    x, y, zoom = (int(value) for value in match.groups())
+    if zoom not in _ZOOMS:
+        return None
+    side = 1 << zoom
+    return (x, y, zoom) if x < side and side <= y * _POLAR < side * (_POLAR - 1) else None
+
+
+def _is_web_map(area: Area, images: Sequence[Path]) -> bool:
+    """Whether the images of an area are tiles of a web map: all of them have names of tiles."""
+    others = [path.name for path in images if web_map_tile(path.stem) is None]
+    if others and 2 * len(others) < len(images):
+        logger.warning(
+            "%s looks like tiles of a web map (x-y-zoom), but %d of %d names do not: %s. So none is taken "
+            "for a tile, and pictures of one ground may come into several splits. Take these out.",
+            area.images, len(others), len(images), listed(others),
+        )  # fmt: skip
+    return bool(images) and not others
+
+
+def _picture(area: Area, image: Path, mask: Path | None, tiled: bool) -> Picture:
+    if tiled:
+        return Picture(image, mask, area.name, None, web_map_tile(image.stem))
     match = _NUMBERED.fullmatch(image.stem)
     if match is None:
         return Picture(image, mask, area.name or image.stem, None, None)

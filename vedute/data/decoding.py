@@ -12,6 +12,8 @@ done to channels, depth and masks in ``pixels.py``.
   orientation of its image, only by its own.
 * Decoded arrays are taken as they are: 1 and 3 channels are turned into each other, but of 2 and 4 nobody
   knows here whether the last is alpha, so these must be what is wanted.
+* A decoded mask is taken as it is, 0 or 255: it may be a piece of a file, and what 1 means is said by the
+  whole file only.
 """
 
 from __future__ import annotations
@@ -27,7 +29,7 @@ from numpy.typing import NDArray
 from torch.nn.functional import interpolate
 
 from vedute.data.image_bytes import decode_file, decode_mask, decode_plain_jpeg, plain_jpeg_size
-from vedute.data.pixels import ALPHA_CHANNELS, MaskPixels, Pixels, as_mask, with_channels
+from vedute.data.pixels import ALPHA_CHANNELS, MaskPixels, Pixels, finished_mask, with_channels
 from vedute.errors import ConfigurationError, DataError
 
 __all__ = ["ImageBatch", "Pixels", "Preparation", "Resize", "decode_image", "resize_images"]
@@ -126,7 +128,8 @@ class ImageBatch:
 
     Attributes:
         preparation: What is done to the images.
-        unclear_masks: How many masks so far had values besides no and full foreground.
+        unclear_masks: How many masks so far had values besides no and full foreground; pieces of one
+            mask file count each.
     """
 
     def __init__(self, preparation: Preparation) -> None:
@@ -152,7 +155,7 @@ class ImageBatch:
         Args:
             payload: An image file's bytes, or decoded pixels (h, w, c) uint8.
             mask: The same of its mask, of the same size, where the preparation wants one; an array is
-                (h, w, 1).
+                (h, w, 1) uint8 with foreground 255.
 
         Raises:
             DataError: As for ``decode_image``; or the mask is missing, broken, or of another size than the
@@ -252,7 +255,7 @@ def _decode_mask(mask: bytes | Pixels | None, size: tuple[int, ...]) -> MaskPixe
     if mask is None:
         raise DataError("an image without a mask")
     try:
-        decoded = decode_mask(mask) if isinstance(mask, bytes) else as_mask(mask)
+        decoded = decode_mask(mask) if isinstance(mask, bytes) else finished_mask(mask)
     except DataError as error:
         raise DataError(f"an image whose mask is {error}") from error
     if decoded.pixels.shape[:2] != size:

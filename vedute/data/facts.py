@@ -16,7 +16,7 @@ from PIL import Image
 
 from vedute.data.duplicates import GRID_SIDE, HASH_SIDE, look_of
 from vedute.data.image_bytes import decode_file, decode_mask, plain_jpeg_size
-from vedute.data.pixels import MaskPixels, Pixels, as_mask
+from vedute.data.pixels import MaskPixels, Pixels, finished_mask
 from vedute.data.source import Record
 from vedute.errors import DataError
 
@@ -137,7 +137,7 @@ def small_pixels(payload: bytes, side: int = _SMALL) -> Pixels:
 
 def mask_of(mask: bytes | Pixels) -> MaskPixels:
     """Decode a mask."""
-    return decode_mask(mask) if isinstance(mask, bytes) else as_mask(mask)
+    return decode_mask(mask) if isinstance(mask, bytes) else finished_mask(mask)
 
 
 def to_picture(pixels: Pixels) -> Image.Image:

@@ -33,6 +33,7 @@ from threading import Lock
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 from PIL.JpegImagePlugin import JpegImageFile
+from PIL.TiffImagePlugin import TiffImageFile
 
 from vedute.data.pixels import MaskPixels, Pixels, as_mask, to_8_bit, upright, with_channels
 from vedute.data.source import short_name
@@ -55,6 +56,7 @@ _JPEG_MAGIC = b"\xff\xd8\xff"
 _EXIF_MAGIC = b"Exif\x00"
 _XMP_ORIENTATION = b"tiff:Orientation"
 _ORIENTATION = 0x0112
+_PHOTOMETRIC = 0x0106
 _LARGE = 1 << 25  # pixels
 _OVERSAMPLING = 8
 _one_large_picture = Lock()
@@ -144,6 +146,10 @@ def decode_mask(payload: bytes) -> MaskPixels:
             values = np.asarray(Image.alpha_composite(behind, image))[:, :, :3]
         elif image.mode in ("1", "L", "I", "F", "RGB") or image.mode.startswith("I;16"):
             values = np.asarray(image)
+            if _white_is_zero(image) and image.mode != "1":
+                # As stored: Pillow has inverted 8 bits, but not 16.
+                values = 255 - values if image.mode == "L" else values
+                return as_mask(upright(values[:, :, None], _orientation(file)), white_is_zero=True)
         else:
             values = np.asarray(image.convert("RGB"))
         if values.ndim == 2:
@@ -251,6 +257,8 @@ def _plain(image: Image.Image) -> Image.Image:
     # Pillow opens 16-bit PGM, and older versions 16-bit PNG, as 32-bit integers.
     if image.mode.startswith("I;16") or (image.mode == "I" and image.format in ("PNG", "PPM")):
         deep = np.asarray(image)
+        if _white_is_zero(image):
+            deep = 65535 - deep  # Pillow does it for 8 bits only
         grey = Image.fromarray(to_8_bit(deep))
         if isinstance(transparent, int):
             grey.putalpha(Image.fromarray(np.where(deep == transparent, 0, 255).astype(np.uint8)))
@@ -263,6 +271,11 @@ def _plain(image: Image.Image) -> Image.Image:
     if image.has_transparency_data:
         mode += "A"
     return image if image.mode == mode else image.convert(mode)
+
+
+def _white_is_zero(image: Image.Image) -> bool:
+    """Whether the file is a TIFF whose tag PhotometricInterpretation says so."""
+    return isinstance(image, TiffImageFile) and image.tag_v2.get(_PHOTOMETRIC) == 0
 
 
 def _grey_palette(image: Image.Image) -> bool:

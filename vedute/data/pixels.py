@@ -46,7 +46,7 @@ def with_channels(pixels: Pixels, channels: int) -> Pixels:
     if pixels.shape[2] in ALPHA_CHANNELS:
         pixels, alpha = pixels[:, :, :-1], pixels[:, :, -1:]
         if channels not in ALPHA_CHANNELS:
-            pixels, alpha = _over_white(pixels, alpha), None
+            pixels, alpha = over_white(pixels, alpha), None
     colours = 3 if channels > 2 else 1
     if pixels.shape[2] < colours:
         pixels = np.repeat(pixels, 3, axis=2)
@@ -98,36 +98,137 @@ class MaskPixels:
     unclear: bool
 
 
-def as_mask(values: NDArray[Any]) -> MaskPixels:
-    """Bring a mask of any type to the range of 8 bits.
+FULL_VALUES = (1, 255, 65535)
+"""Values that may mean full foreground in a mask."""
 
-    The full foreground is the smallest of 1, 255 and 65535 that no value exceeds, so masks of 0 and
-    1, of 0 and 255, and 16-bit ones all mean what they show, whatever type they are stored in.
+
+@dataclass(frozen=True)
+class MaskScale:
+    """What the values of a mask mean. Decided once for a whole file, never for a piece of it.
+
+    Attributes:
+        full: The value of full foreground.
+        inverted: Whether instead ``full`` is the background, and 0 the foreground.
+    """
+
+    full: int
+    inverted: bool = False
+
+    def apply(self, values: NDArray[Any]) -> Pixels:
+        """Bring values to the range of 8 bits; what is between no and full foreground stays between.
+
+        Args:
+            values: Any shape, numbers in [0, full].
+
+        Returns:
+            uint8 of the same shape, foreground 255.
+
+        Raises:
+            DataError: Values are beyond the range or no numbers.
+        """
+        lowest, highest = values.min(), values.max()
+        if not (lowest >= 0 and highest <= self.full):
+            raise _no_mask(lowest, highest)
+        if self.full == 255 and values.dtype == np.uint8:
+            pixels: Pixels = values
+        elif values.dtype.kind in "bu" and self.full == 1:
+            pixels = values.astype(np.uint8) * np.uint8(255)
+        else:
+            pixels = np.rint(values * (255.0 / self.full)).astype(np.uint8)
+            between = (values > 0) & (values < self.full)
+            if between.any():  # 1 of 65535 must not look like a clear 0
+                pixels[between] = np.clip(pixels[between], 1, 254)
+        return 255 - pixels if self.inverted else pixels
+
+
+def mask_scale(highest: float, white_is_zero: bool = False) -> MaskScale:
+    """Say what the values of a mask file mean, by the highest of the whole file.
+
+    Full foreground is the smallest of 1, 255 and 65535 that no value exceeds, so masks of 0 and 1, of 0 and
+    255, and 16-bit ones all mean what they show, whatever type they are stored in.
 
     Args:
-        values: (h, w), (h, w, 1), or (h, w, 3) of which the brightest channel counts; no alpha.
+        highest: The highest value in the file, as stored.
+        white_is_zero: Whether the file says that 0 is white. White is foreground, so the values are
+            inverted; but not if 1 is the highest: then these are the numbers of two classes, as some programs
+            write them under this tag, and 1 is foreground.
+
+    Raises:
+        DataError: The value is negative, above 65535 or no number.
+    """
+    if not 0 <= highest <= FULL_VALUES[-1]:  # true for NaN as well
+        raise _no_mask(highest, highest)
+    full = next(top for top in FULL_VALUES if highest <= top)
+    return MaskScale(full, white_is_zero and highest != 1)
+
+
+def as_mask(values: NDArray[Any], white_is_zero: bool = False) -> MaskPixels:
+    """Bring a mask of any type to the range of 8 bits, by the rules of :func:`mask_scale`.
+
+    Args:
+        values: The whole mask as stored: (h, w), (h, w, 1), or (h, w, 3) of which the brightest channel
+            counts; no alpha.
+        white_is_zero: Whether the file says that 0 is white.
 
     Raises:
         DataError: Values are negative, above 65535 or no numbers.
     """
     if values.ndim == 3:
         values = values[:, :, 0] if values.shape[2] == 1 else values.max(axis=2)
-    if values.dtype == np.bool_:
-        values = values.astype(np.uint8)
     lowest, highest = values.min(), values.max()
-    if not (lowest >= 0 and highest <= 65535):  # false for NaN as well
-        raise DataError(f"values from {lowest} to {highest}; expected 0 and 1, 0 and 255, or 0 and 65535")
-    full = next(top for top in (1, 255, 65535) if highest <= top)
-    unclear = bool(((values != 0) & (values != full)).any())
-    if full == 255 and values.dtype == np.uint8:
-        pixels: Pixels = values
-    else:
-        pixels = np.rint(values * (255.0 / full)).astype(np.uint8)
-    return MaskPixels(pixels[:, :, None], unclear)
+    if not (lowest >= 0 and highest <= FULL_VALUES[-1]):  # false for NaN as well
+        raise _no_mask(lowest, highest)
+    return finished_mask(mask_scale(highest, white_is_zero).apply(values)[:, :, None])
 
 
-def _over_white(pixels: Pixels, alpha: Pixels) -> Pixels:
-    """Lay (h, w, 1 or 3) over white by its alpha (h, w, 1)."""
+def finished_mask(pixels: Pixels) -> MaskPixels:
+    """Take a decoded mask as it is: 0 background, 255 foreground, anything else unclear.
+
+    It may be a piece of a mask, so its highest value says nothing: 1 is nearly black, never full foreground.
+
+    Args:
+        pixels: (h, w, 1) uint8.
+
+    Raises:
+        DataError: The array is of another shape or type.
+    """
+    if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 1 or 0 in pixels.shape:
+        raise DataError(
+            f"an array of shape {pixels.shape} and type {pixels.dtype}; expected (height, width, 1) and uint8"
+        )
+    return MaskPixels(pixels, bool(((pixels != 0) & (pixels != 255)).any()))
+
+
+def _no_mask(lowest: object, highest: object) -> DataError:
+    return DataError(f"values from {lowest} to {highest}; expected 0 and 1, 0 and 255, or 0 and 65535")
+
+
+def averaged(pixels: Pixels, factor: int) -> Pixels:
+    """Average blocks of factor x factor pixels; at the lower and right edge smaller ones."""
+    planes = [
+        np.asarray(Image.fromarray(np.ascontiguousarray(pixels[:, :, channel])).reduce(factor))
+        for channel in range(pixels.shape[2])
+    ]
+    return np.stack(planes, axis=2)
+
+
+def averaged_mask(pixels: Pixels, factor: int) -> Pixels:
+    """Average blocks of a mask (h, w, 1) and cut them at one half, so that averaging makes no greys.
+
+    Blocks with greys of the file become 1 and 254 instead of 0 and 255: the mask still counts as unclear.
+    """
+    result = np.where(averaged(pixels, factor) >= 128, 255, 0).astype(np.uint8)
+    unclear = (pixels != 0) & (pixels != 255)
+    if unclear.any():
+        for axis in (0, 1):
+            starts = np.arange(0, pixels.shape[axis], factor)
+            unclear = np.logical_or.reduceat(unclear, starts, axis=axis)
+        result[unclear] = np.clip(result[unclear], 1, 254)
+    return result
+
+
+def over_white(pixels: Pixels, alpha: Pixels) -> Pixels:
+    """Lay (h, w, any channels) over white by its alpha (h, w, 1)."""
     result = np.empty(pixels.shape, dtype=np.uint8)
     rows = max(1, _BLOCK // (pixels.shape[1] * pixels.shape[2]))
     for start in range(0, len(pixels), rows):

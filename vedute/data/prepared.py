@@ -17,7 +17,7 @@ from torch import Tensor
 LABELS = "labels.npy"
 RECORDS = "records.npy"
 MANIFEST = "manifest.json"
-FORMAT = 2
+FORMAT = 3
 """Raised when the files' layout or the meaning of a preparation changes; older caches are rebuilt."""
 
 HEADER_SIZE = 128

@@ -39,7 +39,9 @@ class Record:
         payload: The image file's bytes (JPEG, PNG, ...), or pixels that are decoded already.
         label: The class number as stored, or the row of the data set's table; None where there is none.
         origin: Where it comes from, for messages: ``Train/00003.tfrecord, record 17``.
-        mask: A mask of the image's size, as a file's bytes or (H, W, 1) pixels; None: no masks.
+        mask: A mask of the image's size: a file's bytes, or finished pixels (H, W, 1) with background 0
+            and foreground 255. Pixels are not scaled again, because they may be a piece of a file; other
+            values count as unclear and are cut at one half. None: no masks.
     """
 
     payload: bytes | Pixels

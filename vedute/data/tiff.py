@@ -31,6 +31,9 @@ from vedute.errors import DataError
 TIFF_SUFFIXES = frozenset({".tif", ".tiff"})
 """Names that count as TIFF files, in lower case."""
 
+WHITE_IS_ZERO, PALETTE, CMYK, YCBCR = 0, 3, 5, 6
+"""Values of ``TiffImage.photometric``."""
+
 LARGEST_CHUNK = 1 << 30
 """Bytes that a strip or tile may take when decoded: a whole file in one compressed strip is decoded whole."""
 
@@ -69,7 +72,8 @@ class TiffImage:
         dtype: Their type in memory; bool for one bit.
         bits: Bits of one number in the file, 1 to 64.
         photometric: What the numbers mean, as the TIFF tag says: 0 and 1 grey, 2 RGB, 3 palette, ...
-        alpha: The last sample is transparency.
+        alpha: The last sample is transparency, as the file says (ExtraSamples 1 or 2).
+        premultiplied: It is, and the colours are multiplied by it already (ExtraSamples 1).
         colours: (2^bits, 3) uint8, the colours of a palette picture; else None.
     """
 
@@ -110,7 +114,8 @@ class TiffImage:
         self.dtype: np.dtype[np.generic] = np.dtype(page.dtype)
         self.bits = int(page.bitspersample)
         self.photometric = int(page.photometric)
-        self.alpha = bool(page.extrasamples) and int(page.extrasamples[-1]) in (1, 2)
+        last = int(page.extrasamples[-1]) if page.extrasamples else 0
+        self.alpha, self.premultiplied = last in (1, 2), last == 1
         self._stored = self.dtype.newbyteorder(page.parent.byteorder)
         self._separate = page.planarconfig == 2 and self.samples > 1
         self._compressed = page.compression != 1
@@ -127,7 +132,7 @@ class TiffImage:
         else:
             self._chunk = (min(int(page.rowsperstrip), self.height), self.width)
         self.colours: NDArray[np.uint8] | None = None
-        if self.photometric == 3:
+        if self.photometric == PALETTE:
             if page.colormap is None:
                 raise DataError(f"{self.path} is a palette picture without a palette. Write the file again.")
             table = np.asarray(page.colormap)  # (3, 2^bits), in some files 8 bits instead of 16

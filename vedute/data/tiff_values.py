@@ -13,11 +13,17 @@ Channels, with w wanted of p present:
 
 * w = p: as they are.
 * w = 1 of 3 or more: luma of the first three (ITU-R 601).
-* w = 3 of 1, or of grey with transparency: repeated.
-* w < p otherwise: the first w. Transparency and infrared, which come last, are left out.
+* w = 3 of 1: repeated.
+* w < p otherwise: the first w. What comes last, mostly infrared, is left out.
 * w > p otherwise: an error.
 
-Palettes are looked up, 'white is zero' is inverted, CMYK becomes RGB. Masks follow ``pixels.as_mask``.
+Transparency counts where the file says that the last sample is one (ExtraSamples 1 or 2; GDAL says so of
+every fourth band unless told ALPHA=UNSPECIFIED). It is none of the p. Grey and RGB with it follow
+``pixels.with_channels``, as files of other formats do: it is laid over white unless w is 2 or 4. Where there
+are more channels it always is. Colours that are multiplied by it already (ExtraSamples 1) are divided first.
+A ``value_range`` does not count for it.
+
+Palettes are looked up, 'white is zero' is inverted, CMYK becomes RGB. Masks are in ``tiff_masks.py``.
 """
 
 from __future__ import annotations
@@ -26,11 +32,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from vedute.data.pixels import Pixels, as_mask
-from vedute.data.tiff import TiffImage, Values
+from vedute.data.pixels import Pixels, over_white, with_channels
+from vedute.data.tiff import CMYK, PALETTE, WHITE_IS_ZERO, YCBCR, TiffImage, Values
 from vedute.errors import DataError
 
-WHITE_IS_ZERO, PALETTE, CMYK, YCBCR = 0, 3, 5, 6
 _KNOWN = frozenset({WHITE_IS_ZERO, 1, 2, PALETTE, 4, CMYK, YCBCR})
 
 
@@ -60,7 +65,7 @@ def check_values(image: TiffImage, channels: int, value_range: tuple[float, floa
     if image.dtype.kind not in "buif":
         raise DataError(f"{image.path} has {image.dtype} pixels, which are no grey values.")
     present = _colour_channels(image)
-    if not _possible(present, channels):
+    if not _possible(present, channels, image.alpha):
         raise DataError(
             f"{image.path} has {present} channels, {channels} are wanted. "
             f"Set data.image_channels to {present} or less."
@@ -81,39 +86,21 @@ def image_pixels(
     Returns:
         (H, W, channels) uint8 in [0, 255].
     """
-    return _to_channels(_to_colours(values, image, value_range), channels)
-
-
-def mask_pixels(values: Values, image: TiffImage) -> Pixels:
-    """Turn values of a mask into pixels, by the rules of ``pixels.as_mask``; transparency is left out.
-
-    Args:
-        values: (H, W, samples) as ``TiffImage.read`` gives them.
-        image: The file.
-
-    Returns:
-        (H, W, 1) uint8 in [0, 255].
-
-    Raises:
-        DataError: The values have no clear meaning.
-    """
-    if image.photometric == PALETTE and image.colours is not None:
-        colours = image.colours[np.unique(values)]
-        if bool((colours == colours[:, :1]).all()):  # other palettes are for show: the numbers count
-            values = image.colours[values[:, :, 0]]
-    elif image.photometric == WHITE_IS_ZERO and (values.dtype == np.bool_ or values.max() > 1):
-        values = ((1 << image.bits) - 1) - values.astype(np.int64)
-    if image.alpha:
-        values = values[:, :, : image.samples - 1]
-    try:
-        return as_mask(values[:, :, :3] if values.shape[2] >= 3 else values[:, :, :1]).pixels
-    except DataError as error:
-        raise DataError(f"{image.path} is a mask with {error}.") from None
+    if not image.alpha:
+        return _to_channels(_to_colours(values, image, value_range), channels)
+    alpha = _alpha_bytes(values[:, :, -1:], image)
+    pixels = _to_colours(values[:, :, :-1], image, value_range)
+    if image.premultiplied and image.photometric != PALETTE:
+        share = np.maximum(alpha, 1).astype(np.uint16)
+        pixels = np.minimum((pixels * np.uint16(255) + share // 2) // share, 255).astype(np.uint8)
+    if pixels.shape[2] in (1, 3):
+        return with_channels(np.concatenate([pixels, alpha], axis=2), channels)
+    return _to_channels(over_white(pixels, alpha), channels)
 
 
 def samples_for(image: TiffImage, channels: int) -> int:
     """Return how many samples of each pixel are needed for the wanted channels."""
-    if image.photometric in (PALETTE, CMYK):
+    if image.alpha or image.photometric in (PALETTE, CMYK):
         return image.samples
     present = _colour_channels(image)
     return min(image.samples, 3 if channels == 1 and present >= 3 else channels)
@@ -122,13 +109,20 @@ def samples_for(image: TiffImage, channels: int) -> int:
 def _colour_channels(image: TiffImage) -> int:
     if image.photometric in (PALETTE, CMYK):
         return 3
-    if image.samples == 2 and image.alpha:
-        return 1
-    return image.samples
+    return image.samples - image.alpha
 
 
-def _possible(present: int, wanted: int) -> bool:
-    return wanted <= present or (wanted == 3 and present == 1)
+def _possible(present: int, wanted: int, alpha: bool) -> bool:
+    return wanted <= present or (wanted == 3 and present == 1) or (alpha and present in (1, 3))
+
+
+def _alpha_bytes(alpha: Values, image: TiffImage) -> Pixels:
+    """Scale transparency to [0, 255]: by the full range of whole numbers, from 0 to 1 of others."""
+    if image.dtype.kind in "bu" and image.bits <= 16:
+        return to_bytes(alpha, image.bits, None)
+    kind = image.dtype.kind
+    top = 1.0 if kind == "f" else 2.0 ** (image.bits - (kind == "i")) - 1
+    return to_bytes(alpha, image.bits, (0.0, top))
 
 
 def _to_colours(values: Values, image: TiffImage, value_range: tuple[float, float] | None) -> Pixels:
@@ -181,6 +175,6 @@ def _to_channels(pixels: Pixels, wanted: int) -> Pixels:
         # Pillow's luma, so that a TIFF and a PNG of the same picture are equal.
         colour = np.ascontiguousarray(pixels[:, :, :3])
         return np.asarray(Image.fromarray(colour).convert("L"))[:, :, None]
-    if wanted == 3 and present <= 2:
+    if wanted == 3 and present == 1:
         return np.repeat(pixels[:, :, :1], 3, axis=2)
     return pixels[:, :, :wanted]

@@ -16,13 +16,13 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from vedute.data.image_bytes import decode_file, decode_mask, read_file
-from vedute.data.pixels import Pixels
+from vedute.data.pixels import Pixels, averaged, averaged_mask
 from vedute.data.source import Part, Record, Source, short_name
 from vedute.data.tiff import TiffImage, Values, is_tiff
-from vedute.data.tiff_values import check_values, image_pixels, mask_pixels, samples_for
+from vedute.data.tiff_masks import MaskMeaning, mask_meaning, mask_pixels
+from vedute.data.tiff_values import check_values, image_pixels, samples_for
 from vedute.errors import ConfigurationError, DataError
 
 _STEP_BYTES = 32 << 20  # values that are read and converted at a time
@@ -109,6 +109,7 @@ class _Tiff(_Picture):
         self.name = short_name(path)
         self.image = TiffImage(path)
         self._windows = windows
+        self._meaning: MaskMeaning | None = None  # of a mask, once rows are read
         if windows is not None:
             check_values(self.image, windows.channels, windows.value_range)
         self.height, self.width = self.image.height, self.image.width
@@ -129,7 +130,9 @@ class _Tiff(_Picture):
 
     def _convert(self, values: Values) -> Pixels:
         if self._windows is None:
-            return mask_pixels(values, self.image)
+            if self._meaning is None:
+                self._meaning = mask_meaning(self.image.path)
+            return mask_pixels(values, self.image, self._meaning)
         return image_pixels(values, self.image, self._windows.channels, self._windows.value_range)
 
 
@@ -218,14 +221,14 @@ class _TilesPart(Part):
         if factor == 1:
             band = picture.rows(top, bottom)
             return [band[:, left:right] for left, right in cuts]
+        average = averaged_mask if mask else averaged
         step = factor * max(1, _STEP_BYTES // (picture.width * self.windows.channels * factor))
         pieces: list[list[Pixels]] = [[] for _ in cuts]
         for first in range(top, bottom, step):
             band = picture.rows(first, min(first + step, bottom))
             for piece, (left, right) in zip(pieces, cuts, strict=True):
-                piece.append(_averaged(band[:, left:right], factor))
-        whole = [np.concatenate(piece) for piece in pieces]
-        return [np.where(piece >= 128, 255, 0).astype(np.uint8) for piece in whole] if mask else whole
+                piece.append(average(band[:, left:right], factor))
+        return [np.concatenate(piece) for piece in pieces]
 
 
 def check_pair(image: _Picture, mask: _Picture | None, split: int) -> None:
@@ -249,15 +252,6 @@ def _open(path: Path, windows: Windows | None, stack: ExitStack) -> _Picture:
     return picture
 
 
-def _averaged(pixels: Pixels, factor: int) -> Pixels:
-    """Average blocks of factor x factor pixels; at the lower and right edge smaller ones."""
-    planes = [
-        np.asarray(Image.fromarray(np.ascontiguousarray(pixels[:, :, channel])).reduce(factor))
-        for channel in range(pixels.shape[2])
-    ]
-    return np.stack(planes, axis=2)
-
-
 class TileSource(Source):
     """Pictures with masks, each cut into a grid of windows; the label of a record is its picture's number."""
 
@@ -268,9 +262,18 @@ class TileSource(Source):
             images: N files.
             masks: N files, the images' masks; None: no masks.
             windows: How to cut them.
+
+        Raises:
+            ConfigurationError: A ``value_range`` is given, and an image is no TIFF.
         """
         if masks is not None and len(masks) != len(images):
             raise ValueError(f"{len(images)} images need as many masks, got {len(masks)}")
+        other = next((path for path in images if not is_tiff(path)), None)
+        if windows.value_range is not None and other is not None:
+            raise ConfigurationError(
+                f"data.value_range is for TIFF files only, and {short_name(other)} is none. Leave the option "
+                "out, or convert the images to TIFF."
+            )
         self.images, self.masks, self.windows = images, masks, windows
         self._parts = [
             _TilesPart(image, None if masks is None else masks[number], number, windows)

@@ -111,8 +111,9 @@ def _sizes(found: Inspected, resize: str) -> list[Notice]:
         result.append(
             Notice(
                 "warning",
-                f"{small:,} of {total:,} images are smaller than data.image_size ({height} x {width}) in a "
-                "direction: they are enlarged and look soft. Choose a smaller size, or leave them out.",
+                f"{small:,} of {total:,} images {'is' if small == 1 else 'are'} smaller than data.image_size "
+                f"({height} x {width}) in a direction: enlarged, they look soft. Choose a smaller size, or "
+                "leave them out.",
             )
         )
     shape = facts["width"] / np.maximum(facts["height"], 1) / (width / height)
@@ -137,7 +138,7 @@ def _pictures(found: Inspected) -> list[Notice]:
     result = []
     flat = int((facts["contrast"] < ONE_COLOUR).sum())
     if flat:
-        result.append(Notice("warning", f"{flat:,} images are nearly one colour: broken, black or empty?"))
+        result.append(Notice("warning", f"{_images(flat)} nearly one colour: broken, black or empty?"))
     modes = {kind.mode for kind in found.kinds}
     if len(modes) > 1:
         result.append(
@@ -152,9 +153,7 @@ def _pictures(found: Inspected) -> list[Notice]:
     rotated = int(facts["rotated"].sum())
     if rotated:
         result.append(
-            Notice(
-                "note", f"{rotated:,} images are turned by their EXIF data; sizes are those of the turned."
-            )
+            Notice("note", f"{_images(rotated)} turned by EXIF data; sizes are those of the turned.")
         )
     return result
 
@@ -222,16 +221,16 @@ def _masks(found: Inspected) -> list[Notice]:
     empty, full = int((shares == 0).sum()), int((shares == 1).sum())
     if empty:
         level: Level = "warning" if 2 * empty > len(shares) else "note"
-        result.append(Notice(level, f"{empty:,} of {len(shares):,} masks have no foreground."))
+        result.append(Notice(level, f"Masks without foreground: {empty:,} of {len(shares):,}."))
     if full:
-        result.append(Notice("warning", f"{full:,} of {len(shares):,} masks are foreground all over."))
+        result.append(Notice("warning", f"Masks that are foreground all over: {full:,} of {len(shares):,}."))
     unclear = int(found.facts["unclear_mask"].sum())
     if unclear:
         result.append(
             Notice(
                 "warning",
-                f"{unclear:,} masks have more than two values: what reaches the middle of the range "
-                "counts as foreground.",
+                f"Masks with more than two values: {unclear:,}. What reaches the middle of the range counts "
+                "as foreground.",
             )
         )
     return result
@@ -256,7 +255,7 @@ def _splits(found: Inspected) -> list[Notice]:
                 result.append(
                     Notice(
                         "note",
-                        f"{left:,} readable images of {part} are in no split (left out by the options).",
+                        f"Readable images of {part} in no split (left out by the options): {left:,}.",
                     )
                 )
     if found.limit is not None:
@@ -270,3 +269,7 @@ def _splits(found: Inspected) -> list[Notice]:
             )
         )
     return result
+
+
+def _images(count: int) -> str:
+    return "One image is" if count == 1 else f"{count:,} images are"

@@ -60,10 +60,11 @@ def add_sizes(page: Page, found: Inspected) -> None:
                 "Shapes: above 1 is wide",
             ),
         ]
-    figures.append(
-        (histogram(_by_split(found, facts["bytes"] / 1e3), "kB", logarithmic=True), "Bytes of each image")
-    )
-    page.figures(figures)
+    if facts["bytes"].min() < facts["bytes"].max():  # decoded images of one size all take the same
+        weights = histogram(_by_split(found, facts["bytes"] / 1e3), "kB", logarithmic=True)
+        figures.append((weights, "Bytes of each image"))
+    if figures:
+        page.figures(figures)
     rows: list[list[str | int | float]] = []
     for name, unit in (
         ("width", "pixels"),
@@ -133,6 +134,6 @@ def add_masks(page: Page, found: Inspected) -> None:
         ]
     )
     page.paragraph(
-        f"{numbers['empty']:,} masks are empty, {numbers['full']:,} are all foreground, and "
-        f"{numbers['unclear']:,} have more than two values."
+        f"Masks that are empty: {numbers['empty']:,}; all foreground: {numbers['full']:,}; with more than "
+        f"two values: {numbers['unclear']:,}."
     )

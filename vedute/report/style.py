@@ -43,7 +43,8 @@ th, td { padding: .25rem .9rem .25rem 0; text-align: left; vertical-align: top;
 th { font-weight: 600; color: var(--faint); }
 td.number, th.number { text-align: right; white-space: nowrap; }
 table.bars { width: 100%; max-width: 46rem; }
-td.bar { width: 55%; min-width: 7rem; padding-right: 0; white-space: nowrap; font-size: 0; }
+td.bar { width: 55%; min-width: 7rem; padding-right: 0; white-space: nowrap; font-size: 0;
+  vertical-align: middle; }
 td.bar span { display: inline-block; height: .8rem; vertical-align: middle; }
 td.bar span:first-child { border-radius: .2rem 0 0 .2rem; }
 td.bar span:last-child { border-radius: 0 .2rem .2rem 0; }
@@ -79,5 +80,7 @@ footer { padding-top: 2rem; padding-bottom: 3rem; }
 @media print { :root { --paper: #fff; --card: #fff; --ink: #000; --faint: #444; --line: #ccc;
   --accent: #124; --error: #900; --warning: #740; --note: #124; --series-1: #2f7f9e; --series-2: #d9822b;
   --series-3: #7a9a3a; --series-4: #8a5fa8; } nav { display: none; } body { font-size: 11pt; }
-  * { print-color-adjust: exact; -webkit-print-color-adjust: exact; } h2, h3 { break-after: avoid; } }
+  * { print-color-adjust: exact; -webkit-print-color-adjust: exact; } h2, h3, h2 + p, .legend {
+  break-after: avoid; } .pictures, .facts, li, tr, table { break-inside: avoid; }
+  .scroll { overflow: visible; } details::details-content { content-visibility: visible; height: auto; } }
 """
