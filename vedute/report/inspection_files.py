@@ -201,8 +201,9 @@ def _sheets(found: Inspected, sources: Mapping[str, Source], seed: int) -> list[
                     chosen.append((f"{rater}, {word}", f"scores {span}", records[rows].tolist()))
     else:
         numbers = np.sort(drawn.permutation(records)[:48]).tolist()
+        kind = "training images" if found.splits else "images"
         tinted = "; the foreground of masks is tinted" if np.isfinite(found.facts["foreground"]).any() else ""
-        chosen.append(("Images", f"{len(numbers)} of {len(records):,} training images{tinted}", numbers))
+        chosen.append(("Images", f"{len(numbers)} of {len(records):,} {kind}{tinted}", numbers))
     small = thumbnails(sources[part], [number for _, _, numbers in chosen for number in numbers])
     sheets = [
         Sheet(title, remark, [small[number] for number in numbers if number in small])
