@@ -228,7 +228,7 @@ class Build:
                 if stop.is_set():
                     break
                 try:
-                    result.labels.append(_decode_entry(entry, batch))
+                    result.labels.append(add_record(batch, entry))
                     result.positions.append(position)
                 except DataError as error:
                     if self.on_error == "raise":
@@ -287,8 +287,12 @@ class Build:
             _write(file, data)
 
 
-def _decode_entry(entry: Record | DataError, batch: ImageBatch) -> int:
-    """Add a record's image to the batch and return its label."""
+def add_record(batch: ImageBatch, entry: Record | DataError) -> int:
+    """Decode a record into a batch and return its label, -1 for none.
+
+    Raises:
+        DataError: The record is broken; the message says where it comes from.
+    """
     if isinstance(entry, DataError):
         raise entry
     try:

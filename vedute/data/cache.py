@@ -16,8 +16,7 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Literal
 
@@ -29,8 +28,9 @@ from vedute.data.building import SHARD_SIZE, Build, refusal
 from vedute.data.decoding import Preparation
 from vedute.data.prepared import MANIFEST, PreparedImages, open_prepared
 from vedute.data.source import Source
-from vedute.errors import DataError, VeduteError
+from vedute.errors import DataError
 from vedute.files import cache_folder
+from vedute.locks import alone, lock_path
 
 __all__ = ["Preparation", "PreparedImages", "prepare"]
 
@@ -72,7 +72,8 @@ def prepare(
     prepared = open_prepared(folder, fingerprint)
     if prepared is None:
         _remove_stale(folder.parent)
-        with _lock(folder, name, console):
+        waiting = f"{name}: waiting for another process that is preparing it."
+        with alone(folder, lambda: console.print(waiting)):
             prepared = open_prepared(folder, fingerprint)  # another process may have been first
             if prepared is None:
                 if folder.exists():
@@ -122,37 +123,12 @@ def _folder_name(files: str, what: Mapping[str, object], preparation: Preparatio
     return f"{readable}-{height}x{width}-{digest[:16]}"
 
 
-def _lock_path(folder: Path) -> Path:
-    return folder.with_name(f".{folder.name}.lock")
-
-
-@contextmanager
-def _lock(folder: Path, name: str, console: Console) -> Iterator[None]:
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(_lock_path(folder))
-        try:
-            lock.acquire(timeout=0)
-        except Timeout:
-            console.print(f"{name}: waiting for another process that is preparing it.")
-            lock.acquire(poll_interval=0.1)
-    except OSError as error:
-        raise VeduteError(
-            f"The cache folder {folder.parent} cannot be written: {error.strerror}. "
-            "Choose another place with VEDUTE_CACHE."
-        ) from error
-    try:
-        yield
-    finally:
-        lock.release()
-
-
 def _remove_stale(parent: Path) -> None:
     """Remove what killed processes have left: unfinished folders whose lock nobody holds."""
     for partial in parent.glob(".*.partial"):
         folder = partial.with_name(partial.name[1:].rsplit(".", 2)[0])
         try:
-            with FileLock(_lock_path(folder), timeout=0):
+            with FileLock(lock_path(folder), timeout=0):
                 shutil.rmtree(partial, ignore_errors=True)
         except (Timeout, OSError):
             continue

@@ -11,8 +11,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from vedute.data.building import add_record
 from vedute.data.decoding import ImageBatch, Preparation
-from vedute.data.source import Record, Source
+from vedute.data.source import Source
 from vedute.errors import DataError
 
 logger = logging.getLogger(__name__)
@@ -62,8 +63,8 @@ class DecodedImages:
         Raises:
             DataError: A record is broken.
         """
-        images, readable, problem = self._gather(rows)
-        if problem is not None and not readable.all():
+        images, _, problem = self._gather(rows)
+        if problem is not None:
             raise DataError(f"{problem} To leave broken images out, set on_error to skip.") from problem
         return images
 
@@ -88,30 +89,20 @@ class DecodedImages:
         batch, waiting = ImageBatch(self.preparation), list[int]()
         wanted = self.records[unique].tolist()
         for row, entry in enumerate(self.source.read(wanted)):
-            problem = _add(batch, entry)
-            if problem is None:
-                waiting.append(row)
-                readable[row] = True
-            else:
+            try:
+                add_record(batch, entry)
+            except DataError as problem:
                 logger.warning("%s", problem)
                 first = first or problem
+            else:
+                waiting.append(row)
+                readable[row] = True
             if batch.full:
                 images[waiting] = batch.take()
                 waiting.clear()
         images[waiting] = batch.take()
         stacked = torch.from_numpy(images[places]).permute(0, 3, 1, 2)
         return stacked, torch.from_numpy(readable[places]), first
-
-
-def _add(batch: ImageBatch, entry: Record | DataError) -> DataError | None:
-    """Add a record's image to a batch; return what is wrong with it."""
-    if isinstance(entry, DataError):
-        return entry
-    try:
-        batch.add(entry.payload, entry.mask)
-    except DataError as error:
-        return DataError(f"{entry.origin}: the payload is {error}.")
-    return None
 
 
 def equal_shards(size: int, shard_size: int) -> Sequence[int]:

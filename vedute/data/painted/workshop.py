@@ -16,13 +16,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
-from filelock import FileLock
 from rich.console import Console
 from rich.progress import Progress
 
 from vedute.cores import usable_cores
-from vedute.errors import VeduteError
 from vedute.files import cache_folder, whole
+from vedute.locks import alone
 
 logger = logging.getLogger("vedute.data.painted")
 
@@ -46,7 +45,7 @@ def painted_folder(name: str, write: Callable[[Path], None]) -> Path:
     folder = cache_folder() / "painted" / name
     if folder.is_dir():
         return folder
-    with _alone(folder):
+    with alone(folder):
         if not folder.is_dir():
             for left in folder.parent.glob(f".{folder.name}.*.partial"):  # by a killed process
                 shutil.rmtree(left, ignore_errors=True)
@@ -93,21 +92,3 @@ def _results(
             yield (future.result() for future in futures)
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
-
-
-@contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Wait until no other process writes ``folder``."""
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(folder.with_name(f".{folder.name}.lock"))
-        lock.acquire()
-    except OSError as error:
-        raise VeduteError(
-            f"The painted pictures cannot be written to {folder.parent}: {error.strerror}. "
-            "Choose another place with VEDUTE_CACHE."
-        ) from error
-    try:
-        yield
-    finally:
-        lock.release()
