@@ -309,6 +309,13 @@ class ImageDataModule(LightningDataModule, ABC):
         chosen = self._open().splits[split]
         return chosen.part, self._open().parts[chosen.part].records[chosen.rows.numpy()]
 
+    def file_names(self, split: SplitName) -> list[str]:
+        """Return which file each image of a split is from: below ``root`` where it lies there."""
+        part, records = self.records(split)
+        names = self.sources()[part].file_names(records.tolist())
+        root = f"{self._data_folder().absolute().as_posix()}/"
+        return [name.removeprefix(root) for name in names]
+
     def prepared(self) -> Mapping[str, PreparedImages]:
         """Return the prepared images of each part; empty where they are streamed."""
         parts = self._open().parts.items()

@@ -6,7 +6,6 @@ logging). Not here: networks, losses, files, plots.
 
 from __future__ import annotations
 
-from abc import abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from typing import ClassVar
 
@@ -20,7 +19,8 @@ from torch.optim import Optimizer
 from vedute.batch import Batch, Condition, ConditionKind
 from vedute.conditions import parse_condition
 from vedute.errors import ConfigurationError
-from vedute.schedules import Constant, Progress, Schedule
+from vedute.sampling.seeds import seeded_normal
+from vedute.schedules import Budget, Constant, Progress, Schedule
 
 _SHOWN_TRAINING = ("loss", "psnr", "kl", "accuracy")
 _SHOWN_AFTER = ("loss", "accuracy", "mae", "rank_correlation", "iou")
@@ -80,6 +80,9 @@ class ImageModule(LightningModule):
         self._optimizer = optimizer
         self._schedule = learning_rate_schedule or Constant()
 
+    optimizer_steps_per_batch: ClassVar[int] = 1
+    """Steps of all optimisers together in a batch: 2 where a generator and a discriminator take turns."""
+
     @property
     def condition_size(self) -> int:
         """Number D of entries of a condition vector; 0 for an unconditional model."""
@@ -94,6 +97,14 @@ class ImageModule(LightningModule):
         """Lay the weights out channels last, which convolutions on CPUs and GPUs prefer."""
         self.to(memory_format=torch.channels_last)
 
+    def check(self) -> None:
+        """Make sure of what training needs and a use of the trained model does not.
+
+        Raises:
+            ConfigurationError: Something is missing, e.g. the weights of a perceptual loss.
+        """
+        return
+
     def described_networks(self) -> dict[str, tuple[nn.Module, tuple[Tensor, ...]]]:
         """Return the networks to describe by name, each with example inputs of one image."""
         raise ConfigurationError(f"{type(self).__name__} does not say how its networks are called.")
@@ -104,17 +115,35 @@ class ImageModule(LightningModule):
         batches = self.trainer.num_training_batches
         steps = self.trainer.fit_loop.epoch_loop.total_batch_idx + 1
         epoch = steps / batches if batches and batches != float("inf") else float(self.current_epoch)
-        return Progress(epoch, min(1.0, self.global_step / total) if total != float("inf") else 0.0)
+        # Lightning counts the steps of each optimiser, but plans one a batch.
+        done = self.global_step / self.optimizer_steps_per_batch
+        fraction = min(1.0, done / total) if total != float("inf") else 0.0
+        return Progress(epoch, max([fraction, *(budget.fraction for budget in self._budgets())]))
+
+    def _budgets(self) -> list[Budget]:
+        """Return what ends the training by another measure than epochs."""
+        callbacks: list[object] = getattr(self.trainer, "callbacks", [])
+        return [callback for callback in callbacks if isinstance(callback, Budget)]
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """Build the optimiser over all trainable weights, its rate following the schedule."""
         optimizer = self._optimizer(p for p in self.parameters() if p.requires_grad)
+        return self.scheduled(optimizer, self._schedule)
+
+    def scheduled(self, optimizer: Optimizer, schedule: Schedule) -> OptimizerLRSchedulerConfig:
+        """Let an optimiser's rate follow a schedule, step by step.
+
+        Raises:
+            ConfigurationError: The schedule changes, but training has no planned end.
+        """
         endless = self.trainer.max_epochs in (None, -1) and self.trainer.max_steps == -1
-        if endless and not isinstance(self._schedule, Constant):
+        limited = any(budget.limited for budget in self._budgets())
+        if endless and not limited and not isinstance(schedule, Constant):
             raise ConfigurationError(
-                "A learning_rate_schedule needs a planned end: set trainer.max_epochs or trainer.max_steps."
+                "A learning_rate_schedule needs a planned end: set trainer.max_epochs, trainer.max_steps or "
+                "budget.minutes."
             )
-        scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda _: self._schedule(self.progress()))
+        scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda _: schedule(self.progress()))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
     def log_stage(self, stage: str, values: Mapping[str, Tensor | float], batch_size: int) -> None:
@@ -144,12 +173,11 @@ class GenerativeModule(ImageModule):
     has_encoder: ClassVar[bool] = False
     """Whether ``reconstruct`` and ``embed`` work."""
 
-    @abstractmethod
     def sample(self, condition: Condition, seeds: Tensor) -> Tensor:
         """Generate one image per seed.
 
         Image n depends on its seed and condition only, not on the batch it is in (to 1/255).
-        Call in eval mode, without gradients.
+        Call in eval mode, without gradients. A model without ``latent_shape`` overrides this.
 
         Args:
             condition: N conditions; both fields None for an unconditional model.
@@ -158,6 +186,35 @@ class GenerativeModule(ImageModule):
         Returns:
             (N, C, H, W) float32 in [0, 1].
         """
+        if self.latent_shape is None:
+            raise NotImplementedError(f"{type(self).__name__} does not say how it samples")
+        return self.generate(condition, seeded_normal(seeds, self.latent_shape, self.device))
+
+    @property
+    def latent_shape(self) -> tuple[int, ...] | None:
+        """Shape of the noise that one image is made of; None: the model is not driven by such noise."""
+        return None
+
+    def generate(self, condition: Condition, noise: Tensor) -> Tensor:
+        """Turn standard normal noise into images.
+
+        ``sample(condition, seeds)`` is ``generate(condition, seeded_normal(seeds, latent_shape))``.
+
+        Args:
+            condition: N conditions.
+            noise: (N, *latent_shape) standard normal.
+
+        Returns:
+            (N, C, H, W) float32 in [0, 1].
+
+        Raises:
+            ConfigurationError: ``latent_shape`` is None.
+        """
+        raise ConfigurationError(f"{type(self).__name__} does not make images from a noise of fixed shape.")
+
+    def decode(self, latents: Tensor, condition: Condition) -> Tensor:
+        """Turn latent vectors (N, D), as ``embed`` gives them, into images (N, C, H, W) in [0, 1]."""
+        raise ConfigurationError(f"{type(self).__name__} has no encoder: it has no latent vectors to decode.")
 
     def reconstruct(self, batch: Batch) -> Tensor:
         """Return (N, C, H, W) in [0, 1]: the batch's images through the model and back."""

@@ -125,6 +125,19 @@ def load_module(path: Path, kind: type[ModuleType], device: torch.device | str =
     return cast(ModuleType, module.to(device).eval())
 
 
+def outline_module(path: Path) -> LightningModule:
+    """Build the model of a checkpoint without its numbers: shapes and options, on the meta device.
+
+    It takes no memory, whatever the size of the model.
+
+    Raises:
+        CheckpointError: It cannot be read, is unsafe, or cannot be built by this version.
+    """
+    found, description = _described_class(load_checkpoint(path), _MODULE_KEY, LightningModule, path)
+    with torch.device("meta"):
+        return _build(found, description, path)
+
+
 def summary(kind: type) -> str:
     """Return the first line of a class's docstring, in the middle of a sentence."""
     first = (inspect.getdoc(kind) or kind.__name__).splitlines()[0].rstrip(".")

@@ -15,6 +15,10 @@ import platformdirs
 from vedute.errors import VeduteError
 
 
+WEIGHTS = "VEDUTE_WEIGHTS"
+"""The environment variable that names the folder of pretrained weights."""
+
+
 def cache_folder() -> Path:
     """Return the folder of prepared caches and painted samples.
 
@@ -27,7 +31,7 @@ def weights_folder(option: Path | None = None) -> Path | None:
     """Return the folder of pretrained weights: ``option``, else ``VEDUTE_WEIGHTS``, else None."""
     if option is not None:
         return option
-    value = os.environ.get("VEDUTE_WEIGHTS")
+    value = os.environ.get(WEIGHTS)
     return Path(value) if value else None
 
 

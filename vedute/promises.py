@@ -41,6 +41,21 @@ class Generator(Protocol):
 
 
 @runtime_checkable
+class LatentGenerator(Generator, Protocol):
+    """A generator whose noise or latent vectors can be changed, where it says that it has any."""
+
+    @property
+    def latent_shape(self) -> tuple[int, ...] | None:
+        """Shape of the noise of one image; None: it is not driven by noise of a fixed shape."""
+
+    def generate(self, condition: Condition, noise: Tensor) -> Tensor:
+        """Return (N, C, H, W) in [0, 1] for N conditions and (N, *latent_shape) standard normal noise."""
+
+    def decode(self, latents: Tensor, condition: Condition) -> Tensor:
+        """Return (N, C, H, W) in [0, 1] for latent vectors (N, D) as ``embed`` gives them."""
+
+
+@runtime_checkable
 class ImageData(Protocol):
     """A data set; see ``datamodules.base.ImageDataModule``."""
 
@@ -67,6 +82,17 @@ def as_generator(module: object) -> Generator:
         TypeError: It does not keep the promises.
     """
     if not isinstance(module, Generator):
+        raise TypeError(f"{type(module).__name__} is no generator: see lightning_modules/base.py")
+    return module
+
+
+def as_latent_generator(module: object) -> LatentGenerator:
+    """Return ``module`` as a generator whose noise or latent vectors can be changed, where it has any.
+
+    Raises:
+        TypeError: It does not keep the promises.
+    """
+    if not isinstance(module, LatentGenerator):
         raise TypeError(f"{type(module).__name__} is no generator: see lightning_modules/base.py")
     return module
 

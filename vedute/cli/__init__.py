@@ -35,7 +35,10 @@ VERBS: tuple[Verb, ...] = (
     Verb("prepare", "decode a data set into the cache before training", "vedute.cli.prepare:main"),
     Verb("sample", "generate images for conditions of your choice", "vedute.cli.sample:main"),
     Verb("reconstruct", "encode and decode images, pairs side by side", "vedute.cli.reconstruct:main"),
+    Verb("embed", "images as latent vectors, in a file and on a map", "vedute.cli.embed:main"),
+    Verb("interpolate", "pictures between two images, conditions or seeds", "vedute.cli.interpolate:main"),
     Verb("evaluate", "score a checkpoint: quality card as table and JSON", "vedute.cli.evaluate:main"),
+    Verb("compare", "several runs beside each other in one table", "vedute.cli.compare:main"),
     Verb("describe", "list a model's layers, shapes, weights and multiply-adds", "vedute.cli.describe:main"),
     Verb("doctor", "tell what works on this machine and what is missing", "vedute.cli.doctor:main"),
 )

@@ -53,19 +53,30 @@ def main(args: Sequence[str]) -> int:
     from vedute.metrics.card import SPLIT, make_card
     from vedute.promises import as_generator, as_image_data
     from vedute.report.card import card_picture, card_table
+    from vedute.report.run_record import training_cost
 
-    model = load_module(given.checkpoint, GenerativeModule, device)  # type: ignore[type-abstract]  # only asked what it is
+    model = load_module(given.checkpoint, GenerativeModule, device)
     instruments, left_out = _instruments(model, given, device)
     overrides = {} if given.root is None else {"root": str(given.root)}
     data = as_image_data(load_datamodule(given.checkpoint, overrides))
     card = make_card(
-        as_generator(model), data, instruments, given.count, given.seed, given.batch_size, progress
+        as_generator(model),
+        data,
+        instruments,
+        given.count,
+        given.seed,
+        given.batch_size,
+        progress,
+        blocks=given.seeds,
     )
     notes = [*left_out, *card.notes]
     content: dict[str, object] = {
         "checkpoint": str(given.checkpoint),
         "classifier": None if given.classifier is None else str(given.classifier),
         "model": type(model).__name__,
+        "weights": sum(weights.numel() for weights in model.parameters() if weights.requires_grad),
+        "latent_shape": None if model.latent_shape is None else list(model.latent_shape),
+        "training": training_cost(load_checkpoint(given.checkpoint)),
         "classes": card.classes,
         **card.scores(),
         "features": {
@@ -75,6 +86,7 @@ def main(args: Sequence[str]) -> int:
         "settings": {
             "count": given.count,
             "seed": given.seed,
+            "seeds": given.seeds,
             "batch_size": given.batch_size,
             "split": SPLIT,
             "floor": f"train against {SPLIT}",
@@ -103,15 +115,16 @@ def _options() -> argparse.ArgumentParser:
     options = parser(
         "evaluate",
         "Score a generator: are its images recognised (Q), how far are they from real ones "
-        "(Fréchet and kernel distances), how well does it reconstruct. Beside each score stands what real "
-        "images get: test images under the same classifier, training against test images for distances.",
+        "(Fréchet and kernel distances), how different are they from each other (diversity), how well does "
+        "it reconstruct. Beside each score stands what real images get: test images under the same "
+        "classifier, training against test images for distances.",
     )
     options.add_argument(
         "--classifier",
         type=Path,
         metavar="FILE",
         help="checkpoint of a classifier trained on the same classes, which judges; none: no Q, and "
-        "distances in pixels only",
+        "distances in pixels only. For a model without classes it gives features, but no Q",
     )
     options.add_argument(
         "--count",
@@ -126,6 +139,13 @@ def _options() -> argparse.ArgumentParser:
         default=0,
         metavar="S",
         help="seed of the first image (the next count up) and of every choice of real images",
+    )
+    options.add_argument(
+        "--seeds",
+        type=positive,
+        default=1,
+        metavar="N",
+        help="generate N times, each time with the next seeds, and add mean and half the range of each score",
     )
     options.add_argument(
         "--data.root",
@@ -173,11 +193,13 @@ def _instruments(
         left_out.append("No --classifier is given: Q and the distances in its features are left out.")
     else:
         judge = load_judge(given.classifier, device)
-        if not names:
+        if model.condition_kind not in ("class", "none"):
             raise CheckpointError(
                 f"{given.checkpoint} has no classes (its condition kind is '{model.condition_kind}') for a "
                 "classifier to recognise: leave out --classifier."
             )
+        if not names:
+            left_out.append("The model has no classes: the classifier gives features, but no Q.")
     extractors = [pixel_features(model.image_channels, model.image_size)]
     try:
         extractors.append(inception_features(find_inception(given.weights_dir), device))

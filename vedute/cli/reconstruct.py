@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from vedute.cli.inference import in_batches, parser, pick_device, positive
 from vedute.cli.sample import wants_grid
-from vedute.errors import ConditionError, ConfigurationError, DataError
+from vedute.errors import ConfigurationError
 from vedute.files import whole
 
 if TYPE_CHECKING:
@@ -71,19 +71,18 @@ def main(args: Sequence[str]) -> int:
     from vedute.report.grid import image_grid
     from vedute.run_folder import shown
 
-    model = load_module(given.checkpoint, GenerativeModule, device)  # type: ignore[type-abstract]
+    model = load_module(given.checkpoint, GenerativeModule, device)
     if not model.has_encoder:
         raise ConfigurationError(
             f"{given.checkpoint} holds a {type(model).__name__}, which has no encoder: it cannot reconstruct."
         )
     if given.input is None:
         batch, titles = _test_images(given.checkpoint, given.count)
+        if given.condition is not None:
+            batch.condition.vector = model.parse_condition(given.condition).repeat(len(batch), 1)
     else:
         resize = load_datamodule_options(given.checkpoint).get("resize", "crop")
         batch, titles = _read_images(given.input, given.count, model, resize, given.condition)
-    if given.condition is not None:
-        vector = model.parse_condition(given.condition).expand(len(batch), -1)
-        batch.condition.vector = vector.contiguous()
 
     def compute(rows: slice) -> Tensor:
         return model.reconstruct(batch[rows].to(device))
@@ -122,47 +121,12 @@ def _read_images(
     source: Path, count: int, model: GenerativeModule, resize: object, condition: str | None
 ) -> tuple[Batch, str]:
     """Read image files, prepared like training data, with their conditions."""
-    import numpy as np
-    import torch
-
-    from vedute.batch import Batch, Condition
-    from vedute.data.decoding import Preparation, decode_image
-    from vedute.data.image_bytes import read_file
-    from vedute.data.image_files import image_files
+    from vedute.cli.image_input import conditions_of_files, find_images, read_images
     from vedute.sampling.conditions import spread
 
-    if not source.exists():
-        raise DataError(f"--input {source} does not exist.")
-    files = image_files(source) if source.is_dir() else [source]
-    if not files:
-        raise DataError(f"--input {source} holds no images (PNG, JPEG, WebP, ...).")
+    files = find_images(source, "--input")
     files = [files[row] for row in spread(len(files), count)]
-    preparation = Preparation(model.image_size, channels=model.image_channels, resize=resize)  # type: ignore[arg-type]  # checked there
-    images = []
-    for file in files:
-        try:
-            images.append(decode_image(read_file(file), preparation))
-        except DataError as error:
-            raise DataError(f"{file}: {error}") from error
-    pixels = torch.tensor(np.stack(images))  # (N, H, W, C)
-    batch = Batch(pixels.permute(0, 3, 1, 2).float() / 255, index=torch.arange(len(files)))
-    if condition is not None:
-        return batch, f"all as {condition}"
-    if model.condition_kind == "none":
-        return batch, "no conditions"
-    if model.condition_kind == "image":
-        raise ConditionError(
-            "This model needs a mask for each image, which --input does not give: leave it out, and the test "
-            "split is taken."
-        )
-    if model.condition_kind != "class":
-        raise ConditionError(f"This model is conditioned on {model.condition_kind}s: give --condition.")
-    names = [name.casefold() for name in model.condition_names]
-    uniform = torch.full((len(names),), 1 / len(names))
-    vectors, known = [], 0
-    for file in files:
-        folder = file.absolute().parent.name.casefold()
-        vectors.append(torch.eye(len(names))[names.index(folder)] if folder in names else uniform)
-        known += folder in names
-    batch.condition = Condition(torch.stack(vectors))
-    return batch, f"{known} of {len(files)} classes known from folder names, the others taken as uniform"
+    conditions, remark = conditions_of_files(files, model, condition)
+    batch = read_images(files, model, resize)
+    batch.condition = conditions
+    return batch, remark

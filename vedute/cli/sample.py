@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vedute.cli.inference import in_batches, parser, pick_device, positive
+from vedute.cli.strategies import add_options, build_strategy, check_options, partial_scores
 from vedute.errors import ConditionError, ConfigurationError, DataError
 from vedute.files import whole
 
@@ -33,7 +34,7 @@ def main(args: Sequence[str]) -> int:
     Raises:
         CheckpointError: The checkpoint cannot be used, or generates nothing.
         ConditionError: A condition that the model does not know.
-        ConfigurationError: An option cannot be used.
+        ConfigurationError: An option cannot be used, or the model cannot do the strategy.
         DataError: A mask that cannot be read, or no data to take masks from.
     """
     options = parser("sample", "Generate images with a trained model.")
@@ -61,7 +62,9 @@ def main(args: Sequence[str]) -> int:
         metavar="PATH",
         help="FILE.png: one grid, a row per condition; any other name: a folder of one PNG per image",
     )
+    add_options(options)
     given = options.parse_args(list(args))
+    check_options(given)
     to_grid = wants_grid(given.output)
     device = pick_device(given.device)
 
@@ -69,17 +72,20 @@ def main(args: Sequence[str]) -> int:
 
     from lightning_modules.base import GenerativeModule
     from vedute.checkpoints import load_module
+    from vedute.promises import as_latent_generator
     from vedute.report.grid import image_grid
     from vedute.run_folder import shown
     from vedute.sampling.conditions import beside_conditions
 
-    model = load_module(given.checkpoint, GenerativeModule, device)  # type: ignore[type-abstract]
-    titles, condition = conditions(model, given.condition, given.checkpoint)
+    model = load_module(given.checkpoint, GenerativeModule, device)
+    generator, strategy = as_latent_generator(model), build_strategy(given, model)
+    partial = model.condition_kind == "score" and getattr(given, "distribution", None) == "learned"
+    titles, condition = conditions(model, given.condition, given.checkpoint, partial)
     seeds = (given.seed + torch.arange(given.count)).repeat(len(titles))
     repeated = condition.map(lambda tensor: tensor.repeat_interleave(given.count, dim=0))
 
     def compute(rows: slice) -> Tensor:
-        return model.sample(repeated[rows].to(device), seeds[rows])
+        return strategy.generate(generator, repeated[rows].to(device), seeds[rows])
 
     images = in_batches("Generating", len(seeds), given.batch_size, compute)
     if to_grid:
@@ -116,7 +122,7 @@ def wants_grid(output: Path) -> bool:
 
 
 def conditions(
-    model: GenerativeModule, texts: Sequence[str], checkpoint: Path
+    model: GenerativeModule, texts: Sequence[str], checkpoint: Path, partial: bool = False
 ) -> tuple[list[str], Condition]:
     """Return what to generate.
 
@@ -125,6 +131,7 @@ def conditions(
         texts: Conditions as typed, or files of images; none: each class, low and high scores, or
             conditions of the validation split.
         checkpoint: Where the model is from, which also says what its data are.
+        partial: Whether a text may leave out scores, which are then NaN.
 
     Returns:
         A title per condition, and as many conditions; both fields None for an unconditional model.
@@ -152,7 +159,8 @@ def conditions(
             return [Path(text).stem for text in texts], Condition(image=_read_masks(texts, model.image_size))
         return image_rows(as_image_data(load_datamodule(checkpoint)), "val", _ROWS)
     if texts:
-        return list(texts), Condition(torch.stack([model.parse_condition(text) for text in texts]))
+        vectors = [partial_scores(model, text) if partial else model.parse_condition(text) for text in texts]
+        return list(texts), Condition(torch.stack(vectors))
     return vector_rows(model, _ROWS)
 
 

@@ -6,6 +6,7 @@ checkpoints, seeds). Not here: which checkpoint is meant (``vedute.cli.training_
 
 from __future__ import annotations
 
+import os
 import shlex
 import shutil
 import signal
@@ -13,6 +14,7 @@ import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Optional
 
 from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.callbacks import ProgressBar
@@ -23,6 +25,7 @@ from lightning.pytorch.trainer.states import TrainerStatus
 
 from datamodules.base import ImageDataModule
 from lightning_modules.base import GenerativeModule, ImageModule
+from vedute.callbacks.budget import TimeBudget
 from vedute.callbacks.checkpoint import LOGGED_STEP, BestAndLast, WholeFileIO
 from vedute.callbacks.closing import ClosingMessage, OpeningMessage
 from vedute.callbacks.progress import EpochLines, LossBar
@@ -35,6 +38,7 @@ from vedute.cli.mistakes import own_errors
 from vedute.cli.quiet import quieten
 from vedute.cli.training_arguments import LINKED, Run, check_same, complete, find_run
 from vedute.errors import ConfigurationError
+from vedute.files import WEIGHTS
 from vedute.hardware import best_precision, reuse_freed_memory
 from vedute.loggers import METRICS, RunCSVLogger, RunTensorBoardLogger, WeightsAndBiases, first_rank
 from vedute.run_folder import CHECKPOINTS, CONFIG, RunFolder, announced, shown
@@ -111,6 +115,16 @@ class TrainingCLI(LightningCLI):
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Add the checkpoint callback and give the model the data set's facts."""
         parser.add_lightning_class_args(BestAndLast, "checkpoint")
+        if self.verb == "fit":
+            parser.add_lightning_class_args(TimeBudget, "budget")
+        parser.add_argument(
+            "--weights_dir",
+            "--weights-dir",
+            type=Optional[str],  # noqa: UP045  # the parser's own notation
+            default=None,
+            help="Folder of pretrained weights (of perceptual losses, of encoders); null: VEDUTE_WEIGHTS, "
+            "then torch's cache.",
+        )
         for name in LINKED:
             parser.link_arguments(f"data.{name}", f"model.init_args.{name}", apply_on="instantiate")
 
@@ -150,7 +164,12 @@ class TrainingCLI(LightningCLI):
             shutil.rmtree(folder, ignore_errors=True)
 
     def before_instantiate_classes(self) -> None:
-        """Find the checkpoint before anything is built."""
+        """Find the checkpoint and the weights before anything is built."""
+        weights = self.config[self.verb].get("weights_dir")
+        if weights is not None:
+            if not Path(weights).is_dir():
+                raise ConfigurationError(f"--weights_dir {weights} is no folder.")
+            os.environ[WEIGHTS] = str(Path(weights).absolute())
         self.plan = find_run(self.verb, self.config[self.verb])
         self.config[self.verb]["ckpt_path"] = None  # resuming is no part of the configuration
         self._text = self._parser(self.verb).dump(self.config[self.verb], skip_none=False)
@@ -164,6 +183,8 @@ class TrainingCLI(LightningCLI):
     def instantiate_trainer(self, **kwargs: object) -> Trainer:
         """Build the trainer on the run's folder."""
         options = self.config_init[self.verb]["trainer"]
+        if self.verb != "predict":
+            self.model.check()
         if self.verb == "fit" and self.plan.checkpoint is not None:
             check_weights(self.model, load_checkpoint(self.plan.checkpoint), self.plan.checkpoint)
         # Losses of two data sets would be mixed up by Lightning's merged table of hyper-parameters,
@@ -297,11 +318,16 @@ def main(verb: str, args: Sequence[str]) -> int:
     reuse_freed_memory()
     informative = any(argument.startswith(("-h", "--help", "--print_config")) for argument in args)
     handler = signal.getsignal(signal.SIGINT)
+    weights = os.environ.get(WEIGHTS)
     try:
         with own_errors():
             TrainingCLI(verb, list(args) if informative else complete(verb, args)).execute()
     finally:
         signal.signal(signal.SIGINT, handler)  # Lightning leaves Ctrl+C switched off
+        if weights is None:
+            os.environ.pop(WEIGHTS, None)
+        else:
+            os.environ[WEIGHTS] = weights
     return 0
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vedute.data.image_bytes import file_problem, read_file
-from vedute.data.source import PART_SIZE, Part, Record, Source, natural_order, short_name
+from vedute.data.source import PART_SIZE, Part, Record, Source, natural_order, printable, short_name
 from vedute.errors import DataError
 
 IMAGE_SUFFIXES = frozenset(
@@ -163,6 +163,10 @@ class FileSource(Source):
     def broken(self) -> list[DataError]:
         """Return the files that are missing, empty or too large; other faults show when they are decoded."""
         return [problem for path in self.files() if (problem := file_problem(path)) is not None]
+
+    def file_names(self, rows: Sequence[int]) -> list[str]:
+        """Return the path of each image, without opening it."""
+        return [printable(self._paths[row].as_posix()) for row in rows]
 
     def __len__(self) -> int:
         """Return the number of images."""

@@ -123,6 +123,16 @@ class Source(ABC):
             yield from self.parts()[part].read([row - self._starts[part] for row in rows[first:last]])
             first = last
 
+    def file_names(self, rows: Sequence[int]) -> list[str]:
+        """Return which file each record is from: its path, or where several share a file, its origin.
+
+        Reads the records, where a source does not know better.
+
+        Args:
+            rows: Ascending, in [0, len(self)).
+        """
+        return ["" if isinstance(entry, DataError) else entry.origin for entry in self.read(rows)]
+
     def shards(self) -> list[int] | None:
         """Return how many records each file holds where files are best read from front to back; else None."""
         return None

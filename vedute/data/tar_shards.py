@@ -310,6 +310,10 @@ class TarSource(Source):
             record -= len(index.keys)
         raise IndexError(record)
 
+    def file_names(self, rows: Sequence[int]) -> list[str]:
+        """Return the tar file and the key of each record, without reading it."""
+        return [self.origin(row) for row in rows]
+
     def field(self, name: str) -> list[str]:
         """Return a field's text of each record, empty where it is missing."""
         return [str(text) for index in self._indexes for text in index.fields[name]]

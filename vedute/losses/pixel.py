@@ -2,8 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Literal, get_args
+
 import torch
 from torch import Tensor
+
+from vedute.errors import ConfigurationError
+from vedute.losses.terms import ImageLoss
+
+Reduction = Literal["sum", "mean"]
+"""How the values of a sample's channels and pixels become one."""
 
 
 def mean_squared_error(image: Tensor, target: Tensor) -> Tensor:
@@ -19,6 +27,19 @@ def mean_squared_error(image: Tensor, target: Tensor) -> Tensor:
     return (image - target).square().flatten(1).mean(dim=1)
 
 
+def mean_absolute_error(image: Tensor, target: Tensor) -> Tensor:
+    """Mean absolute error over channels and pixels.
+
+    Args:
+        image: (N, C, H, W) in [0, 1].
+        target: (N, C, H, W) in [0, 1].
+
+    Returns:
+        (N,).
+    """
+    return (image - target).abs().flatten(1).mean(dim=1)
+
+
 def peak_signal_to_noise_ratio(mse: Tensor) -> Tensor:
     """PSNR of images in [0, 1], from their mean squared error.
 
@@ -29,3 +50,56 @@ def peak_signal_to_noise_ratio(mse: Tensor) -> Tensor:
         (N,), in decibels.
     """
     return -10 * torch.log10(mse.clamp_min(1e-10))
+
+
+class SquaredError(ImageLoss):
+    """Squared error of the pixels, their mean or, as system S2 has it, their sum."""
+
+    def __init__(self, reduction: Reduction = "mean", weight: float = 1.0) -> None:
+        """Choose ``sum`` or ``mean`` over a sample's channels and pixels.
+
+        Args:
+            reduction: The sum is C * H * W times the mean; with weight 0.5 it is the negative log
+                likelihood of a decoder with variance 1, less a constant.
+            weight: Weight of the term.
+
+        Raises:
+            ConfigurationError: Another reduction, or a negative weight.
+        """
+        super().__init__(weight)
+        self.reduction = _checked(reduction)
+
+    def forward(self, image: Tensor, target: Tensor) -> Tensor:
+        """Return (N,) squared errors of images in [0, 1]."""
+        error = mean_squared_error(image.float(), target.float())
+        return error * target[0].numel() if self.reduction == "sum" else error
+
+
+class AbsoluteError(ImageLoss):
+    """Absolute error of the pixels (L1), their mean or their sum."""
+
+    def __init__(self, reduction: Reduction = "mean", weight: float = 1.0) -> None:
+        """Choose ``sum`` or ``mean`` over a sample's channels and pixels.
+
+        Args:
+            reduction: The sum is C * H * W times the mean.
+            weight: Weight of the term.
+
+        Raises:
+            ConfigurationError: Another reduction, or a negative weight.
+        """
+        super().__init__(weight)
+        self.reduction = _checked(reduction)
+
+    def forward(self, image: Tensor, target: Tensor) -> Tensor:
+        """Return (N,) absolute errors of images in [0, 1]."""
+        error = mean_absolute_error(image.float(), target.float())
+        return error * target[0].numel() if self.reduction == "sum" else error
+
+
+def _checked(reduction: Reduction) -> Reduction:
+    if reduction not in get_args(Reduction):
+        raise ConfigurationError(
+            f"A reduction is one of {', '.join(get_args(Reduction))}, not '{reduction}'."
+        )
+    return reduction

@@ -6,9 +6,10 @@ and pictures (``vedute.report.card``).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -21,6 +22,7 @@ from vedute.metrics.sets import (
     Instruments,
     Measured,
     distances,
+    diversities,
     generated_batches,
     matched_rows,
     real_batches,
@@ -48,9 +50,14 @@ class Card:
         ceiling: Of all real test images under the same judge.
         distances: Between generated and test images, by name.
         floor: The same between training and test images, with as many images of each class.
+        diversity: By the name of the features ``generated``, ``real``, ``ratio``, see
+            ``vedute.metrics.sets.diversities``.
         images: Number generated, number of test images, and number on each side of a distance.
         reconstruction: psnr (dB), ssim, ms_ssim over the test images; None: the model has no encoder.
         samples: (n, C, H, W) in [0, 1], up to 8 generated images of each class, in order.
+        repeats: By name (``q``, ``q/<class>``, ``fd_pixels``, ``diversity/pixels``, ...) each score of the
+            generated images, once for each block of seeds; empty: there was one block. All other
+            attributes are of the first block.
         notes: What was left out, and what a score cannot say.
     """
 
@@ -60,9 +67,11 @@ class Card:
     ceiling: Quality | None
     distances: dict[str, float]
     floor: dict[str, float]
+    diversity: dict[str, dict[str, float | None]]
     images: tuple[int, int, int]
     reconstruction: dict[str, float] | None
     samples: Tensor
+    repeats: dict[str, list[float]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
     def scores(self) -> dict[str, object]:
@@ -89,9 +98,25 @@ class Card:
                 name: {"generated": value, "floor": self.floor[name], "images_per_side": each}
                 for name, value in self.distances.items()
             },
+            "diversity": {
+                name: {**values, "images": {"generated": generated, "real": test}}
+                for name, values in self.diversity.items()
+            },
+            "seeds": {
+                name: {"mean": mean, "half_range": half, "blocks": len(self.repeats[name])}
+                for name, (mean, half) in self.spread().items()
+            }
+            or None,
             "reconstruction": None
             if self.reconstruction is None
             else {**self.reconstruction, "images": test},
+        }
+
+    def spread(self) -> dict[str, tuple[float, float]]:
+        """Return mean and half the range of each generated score over the blocks of seeds."""
+        return {
+            name: (sum(values) / len(values), (max(values) - min(values)) / 2)
+            for name, values in self.repeats.items()
         }
 
     def _by_class(self, quality: Quality) -> dict[str, float | None]:
@@ -110,6 +135,7 @@ def make_card(
     seed: int,
     batch_size: int,
     bar: Bar,
+    blocks: int = 1,
 ) -> Card:
     """Generate, measure and compare.
 
@@ -121,6 +147,7 @@ def make_card(
         seed: Of the first image (the next count up) and of every choice of real images.
         batch_size: Images computed at a time.
         bar: Shows progress.
+        blocks: How often to generate, each time with the next seeds; real images are measured once.
 
     Raises:
         DataError: Other classes than the generator's, images that are no numbers, or too few.
@@ -131,42 +158,84 @@ def make_card(
             f"The data set has the classes {', '.join(data.condition_names)}, the model {', '.join(names)}: "
             "give --data.root a data set with the model's classes."
         )
-    condition, wanted, seeds = wanted_images(generator, data, SPLIT, count, seed)
+    _, wanted, seeds = wanted_images(generator, data, SPLIT, count, seed)
     splits = (SPLIT, "train")
     labels = [torch.from_numpy(data.labels(split)) if names else None for split in splits]
     sizes = [len(seeds), *(data.size(split) for split in splits)]
     rows, test_rows, train_rows = matched_rows([wanted, *labels], sizes, seed)
-
     samples = _Samples(_first_of_each(wanted, len(seeds)))
-    with bar("Generating", len(seeds)) as advance:
-        batches = generated_batches(generator, condition, wanted, seeds, batch_size)
-        generated = instruments.measure(_advancing(samples.taken_from(batches), advance))
+
+    def measure_generated(block: int) -> Measured:
+        condition, wanted, seeds = wanted_images(generator, data, SPLIT, count, seed + block * sizes[0])
+        kept = samples if block == 0 else _Samples(samples.rows[:0])
+        with bar("Generating", len(seeds)) as advance:
+            batches = generated_batches(generator, condition, wanted, seeds, batch_size)
+            return instruments.measure(_advancing(kept.taken_from(batches), advance))
 
     def measure_real(title: str, split: str, rows: Tensor) -> Measured:
         with bar(title, len(rows)) as advance:
             batches = real_batches(data, split, rows, batch_size, bool(names))
             return instruments.measure(_advancing(batches, advance))
 
+    generated = [measure_generated(block) for block in range(blocks)]
     test = measure_real("Test images", SPLIT, torch.arange(sizes[1]))
     train = measure_real("Training images", "train", train_rows)
-    quality = instruments.quality(generated)
+    extractors = instruments.extractors
+
+    scores = [
+        _Scored(
+            instruments.quality(block),
+            distances(block[rows], test[test_rows], extractors),
+            diversities(block, test, extractors, len(names)),
+        )
+        for block in generated
+    ]
+    quality, found, diversity = scores[0]
     return Card(
         classes=names,
         columns=instruments.column_names,
         quality=quality,
         ceiling=instruments.quality(test),
-        distances=distances(generated[rows], test[test_rows], instruments.extractors),
-        floor=distances(train, test[test_rows], instruments.extractors),
+        distances=found,
+        floor=distances(train, test[test_rows], extractors),
+        diversity=diversity,
         images=(sizes[0], sizes[1], len(rows)),
         reconstruction=_reconstruction(generator, data, batch_size, bar) if generator.has_encoder else None,
         samples=torch.cat(samples.images),
+        repeats=_by_name(scores, names) if blocks > 1 else {},
         notes=[
             f"{extractor.frechet_name}: {len(rows)} images a side are not more than its {extractor.size} "
             "features, so it says little on its own; read it beside its floor."
-            for extractor in instruments.extractors
+            for extractor in extractors
             if len(rows) <= extractor.size
         ],
     )
+
+
+class _Scored(NamedTuple):
+    """What one block of generated images gets."""
+
+    quality: Quality | None
+    distances: dict[str, float]
+    diversity: dict[str, dict[str, float | None]]
+
+    def values(self, names: list[str]) -> dict[str, float]:
+        """Return each score under its own name."""
+        found = dict(self.distances)
+        if self.quality is not None:
+            found["q"] = float(self.quality.mean)
+            found |= {
+                f"q/{name}": value for name, value in zip(names, self.quality.per_class.tolist(), strict=True)
+            }
+        for name, sides in self.diversity.items():
+            if sides["generated"] is not None:
+                found[f"diversity/{name}"] = sides["generated"]
+        return found
+
+
+def _by_name(scores: Sequence[_Scored], names: list[str]) -> dict[str, list[float]]:
+    values = [block.values(names) for block in scores]
+    return {name: [block[name] for block in values] for name in values[0]}
 
 
 Batches = Iterator[tuple[Tensor, Tensor | None]]

@@ -92,3 +92,70 @@ class LatentMoments(Metric):
         mean = self.total / count[:, None]
         covariance = self.square / count[:, None, None] - mean[:, :, None] * mean[:, None, :]
         return self.count, mean, covariance
+
+
+class LatentRows(Metric):
+    """A sample of an epoch's latent vectors with their conditions, for densities that need vectors.
+
+    Every vector of the epoch has the same chance to be kept. Which ones are is decided by their place
+    in the epoch alone, so two runs of one seed keep the same. Of several processes each keeps its own;
+    :meth:`compute` returns those of all.
+
+    Source: Vitter 1985, "Random Sampling with a Reservoir", algorithm R.
+    """
+
+    full_state_update = False
+    z: Tensor
+    weights: Tensor
+    seen: Tensor
+
+    def __init__(self, weights: int, latent_size: int, capacity: int = 10_000) -> None:
+        """Reserve the rows: 4 * capacity * (latent_size + weights) bytes, also in every checkpoint.
+
+        Args:
+            weights: Number K of entries that describe a vector's condition.
+            latent_size: Entries Z of a latent vector.
+            capacity: At most this many vectors are kept, in each process.
+        """
+        super().__init__()
+        self.capacity = capacity
+        self.latent_size = latent_size
+        # One row more than are kept: where the vectors go that are not.
+        for name, size in (("z", latent_size), ("weights", weights)):
+            self.add_state(name, torch.zeros(capacity + 1, size), dist_reduce_fx="cat", persistent=True)
+        self.add_state("seen", torch.zeros(1, dtype=torch.long), dist_reduce_fx="cat", persistent=True)
+
+    def update(self, z: Tensor, weights: Tensor) -> None:
+        """Add a batch.
+
+        Args:
+            z: (N, Z) latent vectors, drawn from their posteriors.
+            weights: (N, K) class weights, or scores.
+        """
+        place = self.seen + torch.arange(len(z), device=z.device)  # (N,) in the epoch, from 0
+        slot = torch.where(place < self.capacity, place, _scattered(place) % (place + 1))
+        later = (slot[:, None] == slot[None, :]).triu(1).any(dim=1)  # a later vector takes the same slot
+        kept = (slot < self.capacity) & ~later
+        slot = torch.where(kept, slot, self.capacity)
+        self.z[slot] = torch.where(kept[:, None], z.detach().to(self.z.dtype), 0)
+        self.weights[slot] = torch.where(kept[:, None], weights.detach().to(self.weights.dtype), 0)
+        self.seen += len(z)
+
+    def compute(self) -> tuple[Tensor, Tensor]:
+        """Return the kept latent vectors (n, Z) and their weights (n, K), float32."""
+        seen = self.seen.reshape(-1)  # of each process
+        filled = torch.arange(self.capacity, device=seen.device) < seen[:, None]  # (processes, capacity)
+        rows = self.z.reshape(len(seen), self.capacity + 1, -1)[:, :-1]
+        weights = self.weights.reshape(len(seen), self.capacity + 1, -1)[:, :-1]
+        return rows[filled], weights[filled]
+
+
+def _scattered(numbers: Tensor) -> Tensor:
+    """Return numbers in [0, 2^62) that look random, each from its number alone (int64).
+
+    Source: the finaliser of SplitMix64, Steele et al. 2014, with the constants halved to fit int64.
+    """
+    mixed = (numbers + 1) * 0x1E3779B97F4A7C15  # wraps around, as meant
+    mixed = (mixed ^ ((mixed >> 30) & 0x3FFFFFFFF)) * 0x3F58476D1CE4E5B9
+    mixed = (mixed ^ ((mixed >> 27) & 0x1FFFFFFFFF)) * 0x14D049BB133111EB
+    return ((mixed ^ ((mixed >> 31) & 0x1FFFFFFFF)) >> 1) & 0x3FFFFFFFFFFFFFFF

@@ -9,19 +9,9 @@ from torchmetrics.image import (
     StructuralSimilarityIndexMeasure,
 )
 
-_SCALE_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)  # Wang et al. 2003
-_WINDOW = 11  # pixels
+from vedute.losses.similarity import scale_weights, similarity_scales
 
-
-def similarity_scales(image_size: tuple[int, int]) -> int:
-    """Return how many of MS-SSIM's five scales images allow.
-
-    Each scale halves the image, and its 11-pixel window must fit into the last: all five need 176
-    pixels a side, 128 pixels allow four, 64 three, 32 two; under 11 not even SSIM works.
-    """
-    # scale**2 is torchmetrics' own condition, stricter than 2**scale for four scales.
-    needed = [_WINDOW * max(2**scale, scale**2) for scale in range(len(_SCALE_WEIGHTS))]
-    return sum(1 for side in needed if min(image_size) >= side)
+__all__ = ["reconstruction_metrics", "similarity_scales"]
 
 
 def reconstruction_metrics(image_size: tuple[int, int]) -> MetricCollection:
@@ -45,8 +35,7 @@ def reconstruction_metrics(image_size: tuple[int, int]) -> MetricCollection:
     if scales:
         metrics["ssim"] = StructuralSimilarityIndexMeasure(data_range=1.0)
     if scales > 1:
-        weights = _SCALE_WEIGHTS[:scales]
         metrics["ms_ssim"] = MultiScaleStructuralSimilarityIndexMeasure(
-            data_range=1.0, betas=tuple(weight / sum(weights) for weight in weights)
+            data_range=1.0, betas=scale_weights(scales)
         )
     return MetricCollection(metrics, compute_groups=False)

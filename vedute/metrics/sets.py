@@ -1,6 +1,7 @@
 """Sets of images, generated and real, under one set of instruments.
 
-Here: measuring sets, choosing rows so that the sets of a distance match, distances between them.
+Here: measuring sets, choosing rows so that the sets of a distance match, distances between them,
+diversity within them.
 Not here: which sets a quality card compares (``vedute.metrics.card``).
 """
 
@@ -16,6 +17,7 @@ from torch import Tensor
 from vedute.batch import Condition
 from vedute.errors import DataError
 from vedute.metrics.distances import FrechetDistance, KernelDistance
+from vedute.metrics.diversity import Diversity
 from vedute.metrics.features import FeatureExtractor, classifier_features, eight_bit
 from vedute.metrics.judge import Judge, judge_columns
 from vedute.metrics.quality import ClassifierQuality, Quality
@@ -216,4 +218,34 @@ def distances(first: Measured, second: Measured, extractors: Iterable[FeatureExt
             kernel.update(measured.features[extractor.name], real)
         found[extractor.frechet_name] = float(frechet.compute())
         found[extractor.kernel_name] = float(kernel.compute())
+    return found
+
+
+def diversities(
+    generated: Measured, real: Measured, extractors: Iterable[FeatureExtractor], classes: int
+) -> dict[str, dict[str, float | None]]:
+    """Return how far apart images of one class are, generated and real, in each extractor's features.
+
+    Args:
+        generated: Generated images.
+        real: Real ones; the numbers need not be equal.
+        extractors: What both are measured with.
+        classes: Number of classes D; 0: all images are one.
+
+    Returns:
+        By the extractor's name ``generated`` and ``real``, the mean over the classes of which both
+        sets have two images, and ``ratio``, the one over the other; None where there is no such class, or
+        all real images are equal.
+    """
+    found: dict[str, dict[str, float | None]] = {}
+    for extractor in extractors:
+        sides = []
+        for measured in (generated, real):
+            metric = Diversity(classes, sync_on_compute=False)
+            metric.update(measured.features[extractor.name], measured.labels)
+            sides.append(metric.compute())
+        both = sides[0].isfinite() & sides[1].isfinite()
+        mine, theirs = (float(side[both].mean()) if both.any() else None for side in sides)
+        ratio = mine / theirs if mine is not None and theirs else None
+        found[extractor.name] = {"generated": mine, "real": theirs, "ratio": ratio}
     return found

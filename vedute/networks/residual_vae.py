@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from vedute.networks.blocks import ConditionEmbedding, ResidualBlock, group_norm
-from vedute.networks.vae import VAENetwork, require_divisible
+from vedute.errors import ConfigurationError
+from vedute.networks.blocks import ResidualBlock, group_norm
+from vedute.networks.conditioning import MLP, Conditioning
+from vedute.networks.vae import ConditioningFactory, VAENetwork, require_divisible
 
 
 class ResidualVAE(VAENetwork):
@@ -17,8 +20,8 @@ class ResidualVAE(VAENetwork):
 
     Each level halves the map. With four levels, 64x64 images meet at 4x4, where a dense
     layer of a few hundred thousand weights does what takes the reference's networks
-    (S1 wide+) hundreds of millions. The condition modulates every block (FiLM), so that it
-    cannot be ignored, and also stands beside z and the features.
+    (S1 wide+) hundreds of millions. Unless another conditioning is given, the condition modulates
+    every block (FiLM), so that it cannot be ignored, and also stands beside z and the features.
     """
 
     def __init__(
@@ -32,6 +35,7 @@ class ResidualVAE(VAENetwork):
         encoder_blocks: int = 1,
         decoder_blocks: int = 1,
         embedding_size: int = 64,
+        conditioning: ConditioningFactory | None = None,
     ) -> None:
         """Build the network.
 
@@ -44,36 +48,46 @@ class ResidualVAE(VAENetwork):
             decoder_widths: Channels per level, finest first; as many as the encoder's.
             encoder_blocks: Residual blocks per level of the encoder.
             decoder_blocks: Residual blocks per level of the decoder.
-            embedding_size: Size of the condition's embedding.
+            embedding_size: Size of the condition's embedding in the default conditioning.
+            conditioning: How the condition enters; None: an MLP's embedding in every block (FiLM),
+                beside the features and beside z.
 
         Raises:
-            ConfigurationError: The image size does not divide.
-            ValueError: Encoder and decoder have different numbers of levels.
+            ConfigurationError: The image size does not divide, or encoder and decoder have different
+                numbers of levels.
         """
-        super().__init__(image_size, image_channels, condition_size, latent_size)
+        default = partial(Conditioning, embedding=partial(MLP, size=embedding_size))
+        super().__init__(
+            image_size, image_channels, condition_size, latent_size, conditioning=conditioning or default
+        )
         if len(encoder_widths) != len(decoder_widths):
-            raise ValueError("encoder_widths and decoder_widths must have the same length")
+            raise ConfigurationError(
+                "encoder_widths and decoder_widths must have the same length, got "
+                f"{len(encoder_widths)} and {len(decoder_widths)}."
+            )
         levels = len(encoder_widths)
         require_divisible(image_size, 2**levels, type(self).__name__)
         self.map_size = (image_size[0] >> levels, image_size[1] >> levels)
         map_area = self.map_size[0] * self.map_size[1]
-        self.embed_condition = ConditionEmbedding(condition_size, embedding_size)
-        embedding = self.embed_condition.embedding_size
+        film = self.conditioning.film_size
 
+        channels = image_channels + self.conditioning.extra_channels
         # Space-to-depth in front: the finest level works on half the resolution, a quarter the cost.
-        self.encoder = nn.ModuleList([nn.Conv2d(4 * image_channels, encoder_widths[0], 3, padding=1)])
+        self.encoder = nn.ModuleList([nn.Conv2d(4 * channels, encoder_widths[0], 3, padding=1)])
         for level, width in enumerate(encoder_widths):
             if level:
                 self.encoder.append(nn.Conv2d(encoder_widths[level - 1], width, 3, stride=2, padding=1))
-            self.encoder.extend(ResidualBlock(width, embedding) for _ in range(encoder_blocks))
+            self.encoder.extend(ResidualBlock(width, film) for _ in range(encoder_blocks))
         self.encoder_norm = group_norm(encoder_widths[-1])
-        self.head = nn.Linear(encoder_widths[-1] * map_area + embedding, 2 * latent_size)
+        features = encoder_widths[-1] * map_area + self.conditioning.extra_features
+        self.mu = nn.Linear(features, latent_size)
+        self.logvar = nn.Linear(features, latent_size)
 
-        self.expand = nn.Linear(latent_size + embedding, decoder_widths[-1] * map_area)
+        self.expand = nn.Linear(latent_size + self.conditioning.extra_latent, decoder_widths[-1] * map_area)
         self.decoder = nn.ModuleList()
         for level in reversed(range(levels)):
             width = decoder_widths[level]
-            self.decoder.extend(ResidualBlock(width, embedding) for _ in range(decoder_blocks))
+            self.decoder.extend(ResidualBlock(width, film) for _ in range(decoder_blocks))
             if level:
                 # Bilinear upsampling: pixel shuffle left a lattice that short trainings did not lose.
                 self.decoder.append(
@@ -88,18 +102,19 @@ class ResidualVAE(VAENetwork):
 
     def encode(self, image: Tensor, condition: Tensor) -> tuple[Tensor, Tensor]:
         """Return mu and logvar, (N, Z) each; see the base class."""
-        embedding = self.embed_condition(condition)  # (N, E)
-        h = F.pixel_unshuffle(2 * image - 1, 2)  # (N, 4C, H/2, W/2)
+        embedding = self.conditioning(condition)  # (N, E)
+        h = self.conditioning.beside_image(2 * image - 1, embedding)
+        h = F.pixel_unshuffle(h, 2)  # (N, 4C, H/2, W/2)
         for layer in self.encoder:
             h = layer(h, embedding) if isinstance(layer, ResidualBlock) else layer(h)
         h = F.silu(self.encoder_norm(h)).flatten(1)  # (N, width * map area)
-        mu, logvar = self.head(torch.cat([h, embedding], dim=1)).chunk(2, dim=1)
-        return mu, logvar
+        h = self.conditioning.beside_features(h, embedding)
+        return self.mu(h), self.logvar(h)
 
     def decode(self, z: Tensor, condition: Tensor) -> Tensor:
         """Return images (N, C, H, W) in [0, 1]; see the base class."""
-        embedding = self.embed_condition(condition)  # (N, E)
-        h = self.expand(torch.cat([z, embedding], dim=1))
+        embedding = self.conditioning(condition)  # (N, E)
+        h = self.expand(self.conditioning.beside_latent(z, embedding))
         h = h.reshape(len(z), -1, *self.map_size).contiguous(memory_format=torch.channels_last)
         for layer in self.decoder:
             h = layer(h, embedding) if isinstance(layer, ResidualBlock) else layer(h)

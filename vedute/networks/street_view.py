@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 
-from vedute.networks.vae import VAENetwork, require_divisible
+from vedute.networks.conditioning import Conditioning, Dense
+from vedute.networks.vae import ConditioningFactory, VAENetwork, require_divisible
 
 LEAK = 0.2
 """Slope of LeakyReLU below zero."""
@@ -35,8 +37,9 @@ def _enlarge(inputs: int, outputs: int, stride: int) -> nn.Sequential:
 class StreetViewVAE(VAENetwork):
     """Convolutions down to 1/16, dense latents, transposed convolutions back up.
 
-    An embedding of the condition stands beside the encoder's features and beside z. With 84
-    countries and 128x128 RGB images the defaults have 14,186,531 weights.
+    Unless another conditioning is given, an embedding of the condition (one dense layer) stands
+    beside the encoder's features and beside z. With 84 countries and 128x128 RGB images the
+    defaults have 14,186,531 weights.
     """
 
     def __init__(
@@ -48,6 +51,7 @@ class StreetViewVAE(VAENetwork):
         widths: Sequence[int] = (32, 64, 128, 256),
         hidden_size: int = 256,
         embedding_size: int = 256,
+        conditioning: ConditioningFactory | None = None,
     ) -> None:
         """Build the network.
 
@@ -58,53 +62,59 @@ class StreetViewVAE(VAENetwork):
             latent_size: Entries of the latent vector.
             widths: Channels per level, finest first; the decoder mirrors the encoder.
             hidden_size: Entries of the dense layer before the latent heads.
-            embedding_size: Size of the condition's embedding.
+            embedding_size: Size of the condition's embedding in the default conditioning.
+            conditioning: How the condition enters; None: a dense layer with LeakyReLU, beside the
+                features and beside z.
 
         Raises:
             ConfigurationError: The image size does not divide.
         """
-        super().__init__(image_size, image_channels, condition_size, latent_size)
+        default = partial(
+            Conditioning, embedding=partial(Dense, size=embedding_size), enters=["features", "latent"]
+        )
+        super().__init__(
+            image_size, image_channels, condition_size, latent_size, conditioning=conditioning or default
+        )
         require_divisible(image_size, 2 ** len(widths), type(self).__name__)
         self.map_shape = (widths[-1], image_size[0] >> len(widths), image_size[1] >> len(widths))
         features = self.map_shape[0] * self.map_shape[1] * self.map_shape[2]
-        embedding = embedding_size if condition_size else 0
-        self.embed_condition = (
-            nn.Sequential(nn.Linear(condition_size, embedding), nn.LeakyReLU(LEAK, inplace=True))
-            if condition_size
-            else None
-        )
 
-        channels = [image_channels, *widths]
-        self.encoder = nn.Sequential(*(_halve(channels[i], channels[i + 1]) for i in range(len(widths))))
-        self.hidden = nn.Sequential(nn.Linear(features + embedding, hidden_size), nn.ReLU(inplace=True))
+        channels = [image_channels + self.conditioning.extra_channels, *widths]
+        self.encoder = nn.ModuleList(_halve(channels[i], channels[i + 1]) for i in range(len(widths)))
+        self.encoder_films = nn.ModuleList(self.conditioning.film(width) for width in widths)
+        self.hidden = nn.Sequential(
+            nn.Linear(features + self.conditioning.extra_features, hidden_size), nn.ReLU(inplace=True)
+        )
         self.mu = nn.Linear(hidden_size, latent_size)
         self.logvar = nn.Linear(hidden_size, latent_size)
 
         self.expand = nn.Sequential(
-            nn.Linear(latent_size + embedding, features), nn.LeakyReLU(LEAK, inplace=True)
+            nn.Linear(latent_size + self.conditioning.extra_latent, features),
+            nn.LeakyReLU(LEAK, inplace=True),
         )
-        channels = [*reversed(widths)]
-        self.decoder = nn.Sequential(
-            _enlarge(channels[0], channels[0], stride=1),
-            *(_enlarge(channels[i], channels[i + 1], stride=2) for i in range(len(channels) - 1)),
-            nn.ConvTranspose2d(channels[-1], image_channels, 3, stride=2, padding=1, output_padding=1),
+        channels = [widths[-1], *reversed(widths)]
+        self.decoder = nn.ModuleList(
+            _enlarge(channels[i], channels[i + 1], stride=2 if i else 1) for i in range(len(widths))
         )
-
-    def _beside(self, x: Tensor, condition: Tensor) -> Tensor:
-        """Return (N, F + E): x (N, F) with the embedded condition beside it."""
-        if self.embed_condition is None:
-            return x
-        embedding = self.embed_condition(condition)  # (N, E)
-        return torch.cat([x.to(embedding.dtype), embedding], dim=1)
+        self.decoder_films = nn.ModuleList(self.conditioning.film(width) for width in channels[1:])
+        self.to_image = nn.ConvTranspose2d(
+            channels[-1], image_channels, 3, stride=2, padding=1, output_padding=1
+        )
 
     def encode(self, image: Tensor, condition: Tensor) -> tuple[Tensor, Tensor]:
         """Return mu and logvar, (N, Z) each; see the base class."""
-        h = self.encoder(image).flatten(1)  # (N, F)
-        h = self.hidden(self._beside(h, condition))  # (N, hidden)
+        embedding = self.conditioning(condition)  # (N, E)
+        h = self.conditioning.beside_image(image, embedding)
+        for layer, film in zip(self.encoder, self.encoder_films, strict=True):
+            h = film(layer(h), embedding)  # (N, widths[k], H / 2^(k+1), W / 2^(k+1))
+        h = self.hidden(self.conditioning.beside_features(h.flatten(1), embedding))  # (N, hidden)
         return self.mu(h), self.logvar(h)
 
     def decode(self, z: Tensor, condition: Tensor) -> Tensor:
         """Return images (N, C, H, W) in [0, 1]; see the base class."""
-        h = self.expand(self._beside(z, condition)).unflatten(1, self.map_shape)
-        h = self.decoder(h.contiguous(memory_format=torch.channels_last))  # (N, C, H, W)
-        return torch.sigmoid(h.float())
+        embedding = self.conditioning(condition)  # (N, E)
+        h = self.expand(self.conditioning.beside_latent(z, embedding)).unflatten(1, self.map_shape)
+        h = h.contiguous(memory_format=torch.channels_last)
+        for layer, film in zip(self.decoder, self.decoder_films, strict=True):
+            h = film(layer(h), embedding)
+        return torch.sigmoid(self.to_image(h).float())

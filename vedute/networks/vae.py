@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from vedute.errors import ConfigurationError
+from vedute.networks.conditioning import Conditioning
+
+ConditioningFactory = Callable[[int, tuple[int, int]], Conditioning]
+"""From condition size and image size (height, width) to how the condition enters."""
 
 LOGVAR_RANGE = (-12.0, 8.0)
 """Log variances are kept in this range: beyond it float16 and the KL overflow."""
@@ -33,8 +39,12 @@ class VAENetwork(nn.Module, ABC):
     """An encoder and a decoder around a latent vector.
 
     Subclasses take ``(image_size, image_channels, condition_size)`` first: a module that is
-    given the class by configuration supplies them from the data set.
+    given the class by configuration supplies them from the data set. They ask
+    ``self.conditioning`` where the condition enters, and set ``self.logvar``, the last layer
+    before the log variances.
     """
+
+    logvar: nn.Module
 
     def __init__(
         self,
@@ -43,8 +53,10 @@ class VAENetwork(nn.Module, ABC):
         condition_size: int,
         latent_size: int,
         latent_activation: Literal["linear", "tanh"] = "linear",
+        conditioning: ConditioningFactory | None = None,
+        inner_size: tuple[int, int] | None = None,
     ) -> None:
-        """Keep the sizes.
+        """Keep the sizes, and build the conditioning.
 
         Args:
             image_size: Height and width, pixels.
@@ -52,8 +64,22 @@ class VAENetwork(nn.Module, ABC):
             condition_size: Entries D of the condition vector; 0: unconditional.
             latent_size: Entries Z of the latent vector.
             latent_activation: What mu and logvar pass through; tanh bounds both to (-1, 1).
+            conditioning: From condition size and image size to how the condition enters; None: an
+                MLP embedding beside features and z and as FiLM. Subclasses give their own default.
+            inner_size: Height and width that the layers work on, where images are resized to it
+                (``to_inner``, ``to_outer``); None: ``image_size``.
+
+        Raises:
+            ConfigurationError: A latent vector without entries.
         """
         super().__init__()
+        if latent_size < 1:
+            raise ConfigurationError(
+                f"{type(self).__name__} needs a latent_size of at least 1, got {latent_size}: nothing would "
+                "pass from encoder to decoder."
+            )
+        self.conditioning = (conditioning or Conditioning)(condition_size, inner_size or image_size)
+        self.inner_size = inner_size or image_size
         self.image_size = image_size
         self.image_channels = image_channels
         self.condition_size = condition_size
@@ -84,6 +110,18 @@ class VAENetwork(nn.Module, ABC):
             (N, C, H, W) in [0, 1].
         """
 
+    def freeze_variance(self) -> None:
+        """Exclude the layers that only log variances depend on from training: for plain autoencoders."""
+        self.logvar.requires_grad_(False)
+
+    def to_inner(self, image: Tensor) -> Tensor:
+        """Return images (N, C, H, W) resized to ``inner_size``, where they differ from it."""
+        return resize(image, self.inner_size)
+
+    def to_outer(self, image: Tensor) -> Tensor:
+        """Return images of ``inner_size`` resized to ``image_size``, (N, C, H, W)."""
+        return resize(image, self.image_size)
+
     def posterior(self, image: Tensor, condition: Tensor) -> tuple[Tensor, Tensor]:
         """Return mu and logvar of the posterior, float32, logvar within ``LOGVAR_RANGE``.
 
@@ -112,6 +150,13 @@ class VAENetwork(nn.Module, ABC):
         mu, logvar = self.posterior(image, condition)
         z = reparameterize(mu, logvar)
         return self.decode(z, condition), z, mu, logvar
+
+
+def resize(image: Tensor, size: tuple[int, int]) -> Tensor:
+    """Return images (N, C, H, W) resized to ``size`` (height, width): bilinear, with antialiasing."""
+    if tuple(image.shape[-2:]) == tuple(size):
+        return image
+    return F.interpolate(image, size=size, mode="bilinear", antialias=True)
 
 
 def require_divisible(image_size: tuple[int, int], divisor: int, network: str) -> None:

@@ -22,13 +22,42 @@ def card_table(card: Card) -> Table:
     table.add_column("this model", justify="right")
     table.add_column("real images", justify="right")
     table.add_column("images", justify="right")
+    blocks = len(next(iter(card.repeats.values()), []))
+    if blocks:
+        table.add_column(f"{blocks} blocks of seeds", justify="right")
+    spread = card.spread()
+
+    def repeated(name: str, per_cent: bool = False) -> list[str]:
+        """Return mean and half the range of a score over the blocks, for the last column."""
+        if name not in spread:
+            return []
+        mean, half = spread[name]
+        return [f"{100 * mean:.1f} ± {100 * half:.1f} %" if per_cent else f"{mean:.4g} ± {half:.2g}"]
+
     if card.quality is not None and card.ceiling is not None:
-        for row, (name, own, real) in enumerate(_quality_rows(card, card.quality, card.ceiling)):
-            table.add_row(name, own, real, f"{generated} / {test}" if row == 0 else "")
+        scores = ["q", *(f"q/{name}" for name in card.classes)]
+        rows = _quality_rows(card, card.quality, card.ceiling)
+        for score, (name, own, real) in zip(scores, rows, strict=True):
+            images = f"{generated} / {test}" if score == "q" else ""
+            table.add_row(name, own, real, images, *repeated(score, per_cent=True))
         table.add_section()
     for name, value in card.distances.items():
         table.add_row(
-            f"{name} (lower is better)", f"{value:.4g}", f"{card.floor[name]:.4g}", f"{each} / {each}"
+            f"{name} (lower is better)",
+            f"{value:.4g}",
+            f"{card.floor[name]:.4g}",
+            f"{each} / {each}",
+            *repeated(name),
+        )
+    table.add_section()
+    for name, values in card.diversity.items():
+        mine, theirs, ratio = values["generated"], values["real"], values["ratio"]
+        table.add_row(
+            f"diversity, {name}" + ("" if ratio is None else f" ({100 * ratio:.0f} % of real)"),
+            "-" if mine is None else f"{mine:.4g}",
+            "-" if theirs is None else f"{theirs:.4g}",
+            f"{generated} / {test}",
+            *repeated(f"diversity/{name}"),
         )
     if card.reconstruction is not None:
         table.add_section()
@@ -36,7 +65,8 @@ def card_table(card: Card) -> Table:
             if name in card.reconstruction:
                 table.add_row(f"reconstruction {title}", f"{card.reconstruction[name]:.4g}", "", str(test))
     table.caption = (
-        "real images: Q of the test images under the same classifier; distances of training to test images"
+        "real images: Q of the test images under the same classifier; distances of training to test images; "
+        "diversity (mean distance of two images of one class) of test images"
     )
     table.caption_justify = "left"
     return table

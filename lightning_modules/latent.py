@@ -1,0 +1,291 @@
+"""What autoencoders with a latent vector share: network, objective, latent sampler, statistics."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from lightning.pytorch.trainer.states import TrainerFn
+from torch import Tensor, nn
+
+from lightning_modules.base import GenerativeModule
+from vedute.batch import Batch, Condition
+from vedute.errors import ConfigurationError
+from vedute.losses.objective import Objective
+from vedute.losses.pixel import mean_squared_error, peak_signal_to_noise_ratio
+from vedute.losses.terms import ImageLoss, LossBalance
+from vedute.metrics.latent import LatentStatistics
+from vedute.networks.vae import VAENetwork
+from vedute.sampling.latents import LatentSampler, StandardNormal, build_sampler
+from vedute.schedules import Schedule
+
+RECONSTRUCTION = "reconstruction"
+"""Name of the term that every model of this kind has: MSE * number of training images."""
+
+
+@dataclass
+class Coded:
+    """A batch on its way through the network.
+
+    Attributes:
+        image: (N, C, H, W) in [0, 1], what the decoder made of ``z``.
+        target: (N, C, H, W) in [0, 1], what it should have made.
+        vector: (N, D) condition vectors; D = 0: unconditional.
+        z: (N, Z) latent vectors that were decoded.
+        mu: (N, Z) means of the posterior.
+        logvar: (N, Z) logarithms of its variances.
+    """
+
+    image: Tensor
+    target: Tensor
+    vector: Tensor
+    z: Tensor
+    mu: Tensor
+    logvar: Tensor
+
+
+class LatentModule(GenerativeModule):
+    """An encoder and a decoder around a latent vector, and what they are trained on.
+
+    The objective is a sum of named terms: ``reconstruction`` (MSE * number of training images, as the
+    reference system defines E_recon), the ``losses`` by their names, and what a subclass adds.
+    """
+
+    has_encoder: ClassVar[bool] = True
+
+    def __init__(
+        self,
+        network: Callable[[tuple[int, int], int, int], VAENetwork],
+        reconstruction_weight: float = 1.0,
+        losses: dict[str, ImageLoss] | None = None,
+        loss_schedules: dict[str, Schedule] | None = None,
+        loss_balance: LossBalance | None = None,
+        latent_sampler: Callable[[int, int], LatentSampler] = StandardNormal,
+        **facts: Any,
+    ) -> None:
+        """Build the network and the latent sampler; a subclass calls :meth:`_compose` next.
+
+        Args:
+            network: From image size, image channels and condition size to the network.
+            reconstruction_weight: Weight of MSE * number of training images.
+            losses: Further distances between output and target by names of your choice; each has its
+                own weight.
+            loss_schedules: Multiply the weights of terms while training, by their names (``kl``,
+                ``reconstruction`` or one of ``losses``). Validation uses the full weights.
+            loss_balance: Adapts the weights to what the losses are; null: fixed.
+            latent_sampler: From number of classes (0 where conditions are none) and latent size to what
+                latent vectors are drawn from when sampling.
+            facts: About the data, and how to optimise; see ``ImageModule``.
+
+        Raises:
+            ConfigurationError: The conditions are images, or a loss cannot be computed for these images.
+        """
+        super().__init__(**facts)
+        if self.condition_channels:
+            raise ConfigurationError(
+                f"{type(self).__name__} has no input for condition images, but the data have masks. Leave "
+                "them out (data.condition none, or no data.mask_column), or choose a model that makes images "
+                "from masks."
+            )
+        self.network = network(self.image_size, self.image_channels, self.condition_size)
+        for name in losses or {}:
+            if not name.isidentifier() or hasattr(nn.ModuleDict, name):
+                raise ConfigurationError(
+                    f"model.losses: '{name}' cannot name a loss: take letters, digits and underscores."
+                )
+        self.losses = nn.ModuleDict(losses or {})
+        self._reconstruction_weight = reconstruction_weight
+        self._loss_schedules = dict(loss_schedules or {})
+        self._loss_balance = loss_balance
+        self.latent_sampler = build_sampler(
+            latent_sampler, self.condition_kind, self.condition_size, self.network.latent_size
+        )
+        self.latent_collected = self.latent_sampler.collector()
+        self.latent_statistics = nn.ModuleDict(
+            {
+                f"{stage}_latents": LatentStatistics(self.network.latent_size)
+                for stage in ("train", "val", "test")
+            }
+        )
+
+    def check(self) -> None:
+        """Make sure that every loss can be computed for these images."""
+        for _, loss in self._image_losses():
+            loss.check(self.image_size, self.image_channels)
+
+    def _compose(self, weights: Mapping[str, float]) -> None:
+        """Build the objective from the image losses and a subclass's own terms.
+
+        Args:
+            weights: Of the subclass's terms, by name.
+
+        Raises:
+            ConfigurationError: A loss has the name of a term that the model has anyway, or see ``Objective``.
+        """
+        own = {RECONSTRUCTION: self._reconstruction_weight, **weights}
+        for name in self.losses:
+            if name in own or name in ("loss", "mse", "psnr", "active_units", "weight"):
+                raise ConfigurationError(
+                    f"model.losses: {type(self).__name__} uses the name '{name}' itself: choose another."
+                )
+        terms = {**own, **{name: loss.weight for name, loss in self._image_losses()}}
+        self.objective = Objective(terms, self._loss_schedules, self._loss_balance)
+
+    def _image_losses(self) -> Iterator[tuple[str, ImageLoss]]:
+        for name, loss in self.losses.items():
+            assert isinstance(loss, ImageLoss)
+            yield name, loss
+
+    @abstractmethod
+    def _latent_terms(self, coded: Coded) -> dict[str, Tensor]:
+        """Return the subclass's own terms by name: means over the batch."""
+
+    def _latent_values(self, coded: Coded) -> dict[str, Tensor]:
+        """Return further values to log."""
+        return {}
+
+    def described_networks(self) -> dict[str, tuple[nn.Module, tuple[Tensor, ...]]]:
+        """Return the network with one example image and condition."""
+        return {
+            "network": (
+                self.network,
+                (torch.zeros(1, *self.image_shape), torch.zeros(1, self.condition_size)),
+            )
+        }
+
+    @property
+    def latent_shape(self) -> tuple[int, ...]:
+        """Shape (Z,) of the noise that one image is made of."""
+        return (self.network.latent_size,)
+
+    def _vector(self, condition: Condition, count: int) -> Tensor:
+        """Return the condition vector (N, D); (N, 0) when the model is unconditional."""
+        if self.condition_size and condition.vector is not None:
+            return condition.vector
+        if self.condition_size:
+            raise ValueError(
+                f"{type(self).__name__} needs a condition vector of {self.condition_size} entries"
+            )
+        return torch.zeros(count, 0, device=self.device)
+
+    def _code(self, batch: Batch) -> Coded:
+        """Encode and decode a batch."""
+        target = batch.image if batch.target is None else batch.target
+        vector = self._vector(batch.condition, len(batch))
+        image, z, mu, logvar = self.network(batch.image, vector)
+        return Coded(image, target, vector, z, mu, logvar)
+
+    def image_terms(self, image: Tensor, target: Tensor) -> dict[str, Tensor]:
+        """Return ``reconstruction`` and the losses by name: means over the batch.
+
+        Args:
+            image: (N, C, H, W) in [0, 1].
+            target: (N, C, H, W) in [0, 1].
+        """
+        reconstruction = mean_squared_error(image, target).mean() * self.train_size
+        further = {name: loss(image, target).mean() for name, loss in self._image_losses()}
+        return {RECONSTRUCTION: reconstruction, **further}
+
+    def _shared_step(self, batch: Batch, stage: str) -> Tensor:
+        coded = self._code(batch)
+        return self._finish(coded, stage)
+
+    def _finish(self, coded: Coded, stage: str) -> Tensor:
+        """Add the terms up, and log them."""
+        terms = {**self.image_terms(coded.image, coded.target), **self._latent_terms(coded)}
+        mse = mean_squared_error(coded.image, coded.target)  # (N,)
+        values: dict[str, Tensor | float] = {
+            **terms,
+            "mse": mse.mean(),
+            "psnr": peak_signal_to_noise_ratio(mse).mean(),
+            **self._latent_values(coded),
+        }
+        if stage == "train":
+            loss: Tensor
+            loss, weights = self.objective(terms, self.progress(), coded.image)
+            values |= {f"weight/{name}": weight for name, weight in weights.items()}
+            if self.latent_collected is not None:
+                self.latent_collected.update(coded.z, self.latent_sampler.weights(coded.vector))
+        else:
+            loss = self.objective.plain(terms)
+        self._latents(stage).update(coded.mu, coded.logvar)
+        self.log_stage(stage, {"loss": loss, **values}, len(coded.image))
+        return loss
+
+    def _latents(self, stage: str) -> LatentStatistics:
+        statistics = self.latent_statistics[f"{stage}_latents"]
+        assert isinstance(statistics, LatentStatistics)
+        return statistics
+
+    def training_step(self, batch: Batch) -> Tensor | None:
+        """Return the loss of a batch; None where a subclass steps its optimisers itself."""
+        return self._shared_step(batch, "train")
+
+    def validation_step(self, batch: Batch) -> None:
+        """Log the losses of a batch."""
+        self._shared_step(batch, "val")
+
+    def test_step(self, batch: Batch) -> None:
+        """Log the losses of a batch."""
+        self._shared_step(batch, "test")
+
+    def _log_latents(self, stage: str) -> None:
+        # The callback LatentTable reads the statistics before they are reset at the next start.
+        active = self._latents(stage).active_units().float()
+        self.log(f"{stage}/active_units", active, sync_dist=True)  # equal on all ranks
+
+    def on_train_epoch_start(self) -> None:
+        """Start the epoch's latent statistics."""
+        self._latents("train").reset()
+        if self.latent_collected is not None:
+            self.latent_collected.reset()
+
+    def on_train_epoch_end(self) -> None:
+        """Log the number of active latent dimensions."""
+        self._log_latents("train")
+
+    def _fitting(self) -> bool:
+        """Whether this validation belongs to a training."""
+        return self.trainer.state.fn == TrainerFn.FITTING and not self.trainer.sanity_checking
+
+    def on_validation_epoch_start(self) -> None:
+        """Start the epoch's latent statistics; fit the sampler to the training epoch before it."""
+        self._latents("val").reset()
+        if self.latent_collected is not None and self._fitting():
+            self.latent_sampler.fit(self.latent_collected)
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the number of active latent dimensions, and let the loss balance see the losses."""
+        self._log_latents("val")
+        if self._fitting():
+            logged = self.trainer.callback_metrics
+            terms = {name: f"val/{name}" for name in self.objective.weights}
+            self.objective.after_validation(
+                {name: float(logged[key]) for name, key in terms.items() if key in logged}
+            )
+
+    def on_test_epoch_end(self) -> None:
+        """Log the number of active latent dimensions."""
+        self._log_latents("test")
+
+    def generate(self, condition: Condition, noise: Tensor) -> Tensor:
+        """Decode one latent vector per row of noise (N, Z); see the base class."""
+        vector = self._vector(condition.to(self.device), len(noise))
+        latents = self.latent_sampler(noise.to(self.device), vector)
+        return self.network.decode(latents, vector)
+
+    def embed(self, batch: Batch) -> Tensor:
+        """Return the posterior means, (N, Z)."""
+        return self.network.posterior(batch.image, self._vector(batch.condition, len(batch)))[0]
+
+    def decode(self, latents: Tensor, condition: Condition) -> Tensor:
+        """Decode latent vectors (N, Z): (N, C, H, W) in [0, 1]."""
+        vector = self._vector(condition.to(self.device), len(latents))
+        return self.network.decode(latents.to(self.device), vector)
+
+    def reconstruct(self, batch: Batch) -> Tensor:
+        """Decode the posterior means: (N, C, H, W) in [0, 1]."""
+        return self.decode(self.embed(batch), batch.condition)

@@ -1,0 +1,224 @@
+"""Losses of generator and discriminator on logits, one value per sample.
+
+Here: the losses, the gradient penalty, the distance in a discriminator's features, and the
+adaptive weight. Not here: discriminators (``vedute.networks.discriminators``) and who is trained
+when (``lightning_modules``).
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from vedute.losses.objective import check_names
+from vedute.losses.terms import LossBalance
+
+
+class AdversarialLoss(ABC):
+    """What discriminator and generator minimise, given the logits of real and of generated images.
+
+    Logits are (N, K): K judgements of an image, 1 or one for each patch; positive means real. Losses
+    are computed in float32. Instances keep no state.
+    """
+
+    @abstractmethod
+    def discriminator(self, real: Tensor, fake: Tensor) -> Tensor:
+        """Return the discriminator's loss.
+
+        Args:
+            real: (N, K) logits of real images.
+            fake: (N, K) logits of generated images; under the same conditions where the loss compares them.
+
+        Returns:
+            (N,) float32.
+        """
+
+    @abstractmethod
+    def generator(self, real: Tensor, fake: Tensor) -> Tensor:
+        """Return the generator's loss.
+
+        Args:
+            real: (N, K) logits of real images; only relativistic losses use them.
+            fake: (N, K) logits of generated images.
+
+        Returns:
+            (N,) float32.
+        """
+
+    def correct(self, real: Tensor, fake: Tensor) -> Tensor:
+        """Return how often the discriminator is right, (N,) in [0, 1]; 0.5 is chance.
+
+        Args:
+            real: (N, K) logits of real images.
+            fake: (N, K) logits of generated images.
+        """
+        return _per_sample(0.5 * ((real > 0).float() + (fake < 0).float()))
+
+
+class NonSaturating(AdversarialLoss):
+    """Cross-entropy; the generator maximises the logarithm of the probability that a fake is real.
+
+    Source: Goodfellow et al. 2014, https://arxiv.org/abs/1406.2661, section 3.
+    """
+
+    def discriminator(self, real: Tensor, fake: Tensor) -> Tensor:
+        """Return -log D(real) - log(1 - D(fake)), (N,)."""
+        return _per_sample(F.softplus(-real.float()) + F.softplus(fake.float()))
+
+    def generator(self, real: Tensor, fake: Tensor) -> Tensor:
+        """Return -log D(fake), (N,)."""
+        return _per_sample(F.softplus(-fake.float()))
+
+
+class Hinge(AdversarialLoss):
+    """The discriminator learns only from logits inside the margin.
+
+    Source: Lim & Ye 2017, "Geometric GAN", https://arxiv.org/abs/1705.02894; Miyato et al. 2018,
+    https://arxiv.org/abs/1802.05957.
+    """
+
+    def discriminator(self, real: Tensor, fake: Tensor) -> Tensor:
+        """Return max(0, 1 - real) + max(0, 1 + fake), (N,)."""
+        return _per_sample(F.relu(1 - real.float()) + F.relu(1 + fake.float()))
+
+    def generator(self, real: Tensor, fake: Tensor) -> Tensor:
+        """Return the negative logit of the fake, (N,)."""
+        return _per_sample(-fake.float())
+
+
+class RelativisticPaired(AdversarialLoss):
+    """Judges how much more real a real image looks than a generated one under the same condition.
+
+    Has no state in which the generator drops a part of the data unnoticed. Needs a gradient penalty.
+
+    Source: Jolicoeur-Martineau 2019, https://arxiv.org/abs/1807.00734; Huang et al. 2024 (R3GAN),
+    https://arxiv.org/abs/2501.05441.
+    """
+
+    def discriminator(self, real: Tensor, fake: Tensor) -> Tensor:
+        """Return softplus(fake - real), (N,)."""
+        return _per_sample(F.softplus(fake.float() - real.float()))
+
+    def generator(self, real: Tensor, fake: Tensor) -> Tensor:
+        """Return softplus(real - fake), (N,)."""
+        return _per_sample(F.softplus(real.float() - fake.float()))
+
+    def correct(self, real: Tensor, fake: Tensor) -> Tensor:
+        """Return how often the real image of a pair is preferred, (N,): only differences mean something."""
+        return _per_sample((real > fake).float())
+
+
+def _per_sample(values: Tensor) -> Tensor:
+    return values.flatten(1).mean(dim=1)
+
+
+def gradient_penalty(logits: Tensor, image: Tensor) -> Tensor:
+    """Squared norm of the gradient of the logits by the image; R1 when the images are real.
+
+    Call outside autocast: second derivatives of bfloat16 are noise.
+
+    Source: Mescheder et al. 2018, https://arxiv.org/abs/1801.04406.
+
+    Args:
+        logits: (N, K) float32; the gradient of their mean over K is taken.
+        image: (N, C, H, W) float32 in [0, 1], requires a gradient. (On images in [-1, 1] the same
+            discriminator has a penalty of a quarter.)
+
+    Returns:
+        (N,), differentiable by the discriminator's weights.
+    """
+    (gradient,) = torch.autograd.grad(logits.flatten(1).mean(dim=1).sum(), image, create_graph=True)
+    return gradient.square().flatten(1).sum(dim=1)
+
+
+def feature_distance(features: Sequence[Tensor], targets: Sequence[Tensor]) -> Tensor:
+    """Squared distance of feature vectors of unit length, averaged over positions and layers.
+
+    Reconstruction error in a discriminator's features (Larsen et al. 2016,
+    https://arxiv.org/abs/1512.09300). Features are normalised over their channels, as in LPIPS
+    (Zhang et al. 2018, https://arxiv.org/abs/1801.03924): their scale drifts while the
+    discriminator learns, and the balance with other losses would drift with it.
+
+    Args:
+        features: For each layer (N, C, H, W).
+        targets: The same shapes.
+
+    Returns:
+        (N,) float32 in [0, 4].
+    """
+    distances = [
+        (_unit(feature) - _unit(target)).square().sum(dim=1).flatten(1).mean(dim=1)
+        for feature, target in zip(features, targets, strict=True)
+    ]
+    return torch.stack(distances).mean(dim=0)
+
+
+def _unit(feature: Tensor) -> Tensor:
+    """Return (N, C, H, W) float32, vectors along C of length 1."""
+    feature = feature.float()
+    length: Tensor = torch.linalg.vector_norm(feature, dim=1, keepdim=True)
+    return feature / (length + 1e-6)
+
+
+class AdversarialBalance(LossBalance):
+    """Lets an adversarial term pull as strongly at generated images as all other terms together.
+
+    Its weight is then a share: 1 is as strong, 0.5 half as strong, whatever the scales of the losses.
+
+    Source: Esser et al. 2021 (VQGAN), https://arxiv.org/abs/2012.09841, equation 7, with gradients in the
+    images instead of the last layer's weights: any network has images.
+    """
+
+    def __init__(self, term: str = "adversarial", limit: float = 1e4) -> None:
+        """Say which term.
+
+        Args:
+            term: Name of the adversarial term.
+            limit: Largest multiplier.
+        """
+        super().__init__()
+        self.term = term
+        self.limit = limit
+
+    def prepare(self, names: Sequence[str]) -> None:
+        """Check that the term exists; see the base class."""
+        check_names([self.term], names, type(self).__name__)
+
+    def forward(
+        self, losses: Mapping[str, Tensor], weights: Mapping[str, float], image: Tensor | None = None
+    ) -> tuple[dict[str, Tensor | float], Tensor | float]:
+        """Return the term's multiplier; see the base class."""
+        others = [losses[name] * weight for name, weight in weights.items() if weight and name != self.term]
+        if image is None or not others or not weights[self.term]:
+            return {}, 0.0
+        return {
+            self.term: gradient_ratio(torch.stack(others).sum(), losses[self.term], image, self.limit)
+        }, 0.0
+
+
+def gradient_ratio(reference: Tensor, loss: Tensor, at: Tensor, limit: float = 1e4) -> Tensor:
+    """How many times larger the gradient of ``reference`` is than that of ``loss``.
+
+    An adversarial loss with this weight pulls as strongly as the reconstruction, whatever the
+    scales of both.
+
+    Source: Esser et al. 2021 (VQGAN), https://arxiv.org/abs/2012.09841, equation 7.
+
+    Args:
+        reference: Scalar.
+        loss: Scalar.
+        at: What the gradients are taken by: weights of the last layer, or the generated images.
+        limit: Largest ratio.
+
+    Returns:
+        Scalar float32 in [0, ``limit``], without gradient. Both graphs are kept.
+    """
+    (wanted,) = torch.autograd.grad(reference, at, retain_graph=True)
+    (found,) = torch.autograd.grad(loss, at, retain_graph=True)
+    norms = [torch.linalg.vector_norm(gradient.float()) for gradient in (wanted, found)]
+    ratio: Tensor = (norms[0] / (norms[1] + 1e-8)).clamp(0, limit).detach()
+    return ratio

@@ -1,0 +1,129 @@
+"""What a judge thinks of images that were made for a condition: the order for best-of."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Literal, Protocol, runtime_checkable
+
+import torch
+from lightning.pytorch import LightningModule
+from torch import Tensor
+
+from vedute.batch import Condition
+from vedute.checkpoints import load_module, summary
+from vedute.errors import CheckpointError, ConfigurationError
+from vedute.metrics.features import resize
+from vedute.metrics.judge import Judge, judge_columns
+
+Ranker = Callable[[Tensor, Condition], Tensor]
+"""From images (N, C, H, W) in [0, 1] and what was wanted to values (N,): higher is better."""
+
+
+@runtime_checkable
+class ScoreJudge(Protocol):
+    """A trained regressor of scores; see ``lightning_modules.regressor.Regressor``."""
+
+    image_size: tuple[int, int]
+    image_channels: int
+    condition_names: list[str]
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights lie."""
+
+    def features(self, image: Tensor) -> Tensor:
+        """Return (N, F) features of images (N, C, H, W) in [0, 1] of the judge's size."""
+
+    def score(self, features: Tensor) -> Tensor:
+        """Return (N, D) standardised scores of features (N, F)."""
+
+    def in_units(self, vector: Tensor) -> Tensor:
+        """Return (N, D) scores in the data set's unit of standardised ones (N, D)."""
+
+
+def load_score_judge(path: Path, device: torch.device | str = "cpu") -> ScoreJudge:
+    """Return the regressor of a checkpoint, in eval mode and without gradients.
+
+    Raises:
+        CheckpointError: It cannot be used, or holds no regressor.
+    """
+    module = load_module(path, LightningModule, device)
+    if not isinstance(module, ScoreJudge):
+        raise CheckpointError(
+            f"{path} holds a {type(module).__name__} ({summary(type(module))}), but a regressor of scores is "
+            "needed. Train one with 'fit --config configs/regressor_cars.yaml' on the same data."
+        )
+    module.requires_grad_(False)
+    return module
+
+
+def class_ranker(judge: Judge, names: Sequence[str], image_channels: int) -> Ranker:
+    """Rank by the probability of the wanted class; of a fuzzy label, by the likelihood of its classes.
+
+    Args:
+        judge: A classifier that knows at least the classes ``names``.
+        names: The generator's classes.
+        image_channels: Channels of the generator's images.
+
+    Raises:
+        CheckpointError: The classifier does not fit the generator.
+    """
+    columns = judge_columns(judge, names, image_channels)[: len(names)]
+
+    def rank(image: Tensor, condition: Condition) -> Tensor:
+        assert condition.vector is not None
+        logits = judge.classify(judge.features(resize(image.to(judge.device), judge.image_size))).float()
+        likelihood = logits.log_softmax(dim=1)[:, columns]
+        return (likelihood * condition.vector.to(likelihood)).sum(dim=1).to(image.device)
+
+    return rank
+
+
+def score_ranker(
+    judge: ScoreJudge,
+    names: Sequence[str],
+    image_channels: int,
+    mean: Sequence[float],
+    scale: Sequence[float],
+    prefer: Literal["close", "high"] = "close",
+) -> Ranker:
+    """Rank by what a regressor says of the wanted raters' scores.
+
+    Args:
+        judge: A regressor that knows at least the raters ``names``.
+        names: The generator's raters.
+        image_channels: Channels of the generator's images.
+        mean: Of each of the generator's scores.
+        scale: Of each of them.
+        prefer: ``close``: scores near the wanted ones (mean square of the differences, in standard
+            deviations). ``high``: a high mean score, whatever was wanted.
+
+    Raises:
+        ConfigurationError: The regressor does not fit the generator.
+    """
+    missing = [name for name in names if name not in judge.condition_names]
+    if missing:
+        raise ConfigurationError(
+            f"The regressor does not know the scores of {', '.join(missing)}: it knows "
+            f"{', '.join(judge.condition_names)}. Train one on the generator's data "
+            "(fit --config configs/regressor_cars.yaml)."
+        )
+    if judge.image_channels != image_channels:
+        raise ConfigurationError(
+            f"The regressor takes images with {judge.image_channels} channels, the generator makes "
+            f"{image_channels}. Train a regressor with data.image_channels {image_channels}."
+        )
+    columns = [judge.condition_names.index(name) for name in names]
+    center, width = torch.tensor(list(mean)), torch.tensor(list(scale))
+
+    def rank(image: Tensor, condition: Condition) -> Tensor:
+        features = judge.features(resize(image.to(judge.device), judge.image_size))
+        scores = judge.in_units(judge.score(features))[:, columns].to(image.device)
+        standard = (scores - center.to(scores)) / width.to(scores)
+        if prefer == "high":
+            return standard.mean(dim=1)
+        assert condition.vector is not None
+        return -(standard - condition.vector.to(standard)).square().mean(dim=1)
+
+    return rank
