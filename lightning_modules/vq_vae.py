@@ -21,7 +21,7 @@ from vedute.metrics.codes import CodeUsage
 from vedute.networks.code_prior import CodePrior, CodeSampler
 from vedute.networks.vq_autoencoder import VQAutoencoder
 from vedute.sampling.seeds import seeded_normal
-from vedute.schedules import Progress, Schedule
+from vedute.schedules import Budget, Progress, Schedule
 
 _STAGES = ("train", "val", "test")
 _OWN_TERMS = ("reconstruction", "commitment", "prior")
@@ -105,15 +105,15 @@ class VQVAE(GenerativeModule):
         self.code_sampler = code_sampler or CodeSampler()
         if self.code_sampler.guidance != 1 and not (self.condition_size and self.prior.condition_dropout):
             raise ConfigurationError(
-                f"guidance {self.code_sampler.guidance:g} compares with what the prior says without a condition: "
-                "it needs data with conditions and a condition_dropout above 0 (e.g. 0.1). Set guidance to 1 to "
-                "go without."
+                f"guidance {self.code_sampler.guidance:g} compares with what the prior says without a "
+                "condition: it needs data with conditions and a condition_dropout above 0 (e.g. 0.1). Set "
+                "guidance to 1 to go without."
             )
         for name in losses or {}:
             if not name.isidentifier() or hasattr(nn.ModuleDict, name) or name in (*_OWN_TERMS, *_LOGGED):
                 raise ConfigurationError(
-                    f"model.losses: '{name}' cannot name a loss: it is taken, or no name of letters, digits and "
-                    "underscores."
+                    f"model.losses: '{name}' cannot name a loss: it is taken, or no name of letters, digits "
+                    "and underscores."
                 )
         self.losses = nn.ModuleDict(losses or {})
         weights = dict(
@@ -195,6 +195,7 @@ class VQVAE(GenerativeModule):
         """Return the loss of a batch."""
         autoencoder, prior = self._learning()
         terms, image, codes = self._terms(batch, autoencoder, prior, learn=autoencoder)
+        loss: Tensor
         loss, weights = self.objective(terms, self.progress(), image)
         self._usage("train").update(codes)
         values = {**terms, **{f"weight/{name}": weight for name, weight in weights.items()}}
@@ -276,10 +277,12 @@ class VQVAE(GenerativeModule):
             return super().configure_optimizers()
         start = self.prior_from
         super().configure_optimizers()  # its checks; cheap, and nothing is kept
-        if self.trainer.estimated_stepping_batches == float("inf") and self.progress().fraction == 0:
+        budgets = [callback for callback in self.trainer.callbacks if isinstance(callback, Budget)]
+        endless = self.trainer.max_epochs in (None, -1) and self.trainer.max_steps == -1
+        if endless and not any(budget.limited for budget in budgets):
             raise ConfigurationError(
-                "model.prior_from is a share of the run, so it needs a planned end: set trainer.max_epochs or "
-                "trainer.max_steps."
+                "model.prior_from is a share of the run, so it needs a planned end: set trainer.max_epochs "
+                "or trainer.max_steps."
             )
         groups = [{"params": list(part.parameters())} for part in (self.network, self.prior)]
         optimizer = self._optimizer(cast(list[Parameter], groups))  # torch also takes groups

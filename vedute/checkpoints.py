@@ -23,6 +23,7 @@ from lightning.pytorch import LightningDataModule, LightningModule
 from torch import Tensor, nn
 
 from vedute.errors import CheckpointError, ConfigurationError, VeduteError
+from vedute.pretrained import weights_follow
 
 ALLOWED_PACKAGES = ("lightning_modules", "datamodules", "vedute", "torch", "torchvision")
 """Packages whose classes a checkpoint may name."""
@@ -333,7 +334,8 @@ def _build(found: type[BaseType], description: Mapping[str, object], path: Path)
     options = {name: value for name, value in description.items() if name != "_instantiator"}
     build = cast(Callable[[type[BaseType], dict[str, object]], BaseType], instantiate_module)
     try:
-        return build(found, options)
+        with weights_follow():  # pretrained networks wait for the checkpoint's own weights
+            return build(found, options)
     except VeduteError:
         raise
     except Exception as error:

@@ -79,6 +79,7 @@ def main(args: Sequence[str]) -> int:
     given = options.parse_args(list(args))
     findings = [finding for check in _CHECKS for finding in _checked(check)]
     findings.append(inception(given.weights_dir))
+    findings += networks(given.weights_dir)
     broken = any(finding.state == "broken" for finding in findings)
     if given.json:
         print(json.dumps({"works": not broken, "findings": [asdict(f) for f in findings]}, indent=2))
@@ -208,6 +209,32 @@ def inception(folder: Path | None) -> Finding:
         f"is in {where}; --weights-dir or VEDUTE_WEIGHTS name another folder."
     )
     return Finding("Inception weights", "missing", "not found", advice)
+
+
+def networks(folder: Path | None) -> Iterator[Finding]:
+    """Yield which networks of perceptual losses and pretrained encoders have their weights.
+
+    Args:
+        folder: ``--weights-dir``; None: ``VEDUTE_WEIGHTS``.
+    """
+    try:
+        from vedute.pretrained import USUAL, find_weights, places, published
+    except (ImportError, RuntimeError, OSError):  # no torch, or two that do not match: said above
+        return
+    found = {name: find_weights(name, folder=folder) for name in USUAL}
+    absent = [name for name, file in found.items() if file is None]
+    present = ", ".join(name for name in found if name not in absent) or "none"
+    if not absent:
+        yield Finding("pretrained networks", "ok", present)
+        return
+    files = ", ".join(str(published(name)[0]) for name in absent)
+    yield Finding(
+        "pretrained networks",
+        "missing",
+        f"{present}; not {', '.join(absent)}",
+        f"Only for perceptual losses and pretrained encoders: put {files}, published by torchvision, into "
+        f"{places(folder)[0]}.",
+    )
 
 
 def _services() -> Iterator[Finding]:

@@ -101,8 +101,8 @@ class KeyValues:
 
     def add(self, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
         """Append one position, (N, heads, 1, d) each; return all so far, (N, heads, t, d) each."""
-        self.keys[:, :, self.length] = key[:, :, 0]
-        self.values[:, :, self.length] = value[:, :, 0]
+        self.keys[:, :, self.length : self.length + 1] = key
+        self.values[:, :, self.length : self.length + 1] = value
         self.length += 1
         return self.keys[:, :, : self.length], self.values[:, :, : self.length]
 
@@ -193,8 +193,8 @@ class CodePrior(nn.Module):
         super().__init__()
         if min(width, depth, heads) < 1 or width % heads:
             raise ConfigurationError(
-                f"The prior needs depth, heads and width of at least 1, and a width that its heads divide; got "
-                f"depth {depth}, heads {heads}, width {width}."
+                f"The prior needs depth, heads and width of at least 1, and a width that its heads divide; "
+                f"got depth {depth}, heads {heads}, width {width}."
             )
         for name, share in (("dropout", dropout), ("condition_dropout", condition_dropout)):
             if not 0 <= share < 1:

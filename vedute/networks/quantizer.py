@@ -51,8 +51,8 @@ class EMAQuantizer(nn.Module):
         codes: int = 512,
         code_size: int = 16,
         normalise: bool = True,
-        decay: float = 0.99,
-        restart_share: float = 0.03,
+        decay: float = 0.95,
+        restart_share: float = 0.2,
     ) -> None:
         """Build an empty codebook.
 

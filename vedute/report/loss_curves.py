@@ -19,7 +19,7 @@ from PIL import Image
 _INK, _FAINT, _LINE = "#282828", "#8a8a85", "#e4e2dd"
 _TRAIN, _VAL, _WEIGHT = "#3f78b5", "#c2446a", "#7a8a3a"
 _COLUMNS = 3
-_LOGARITHMIC = 10.0  # a curve of positive values that spans more than this factor has a logarithmic axis
+_LOGARITHMIC = 5.0  # a curve of positive values that spans more than this factor has a logarithmic axis
 _FEW_POINTS = 40  # up to so many validations are marked with dots
 _LEAST_SMOOTHED = 60  # training steps from which on a smoothed curve is drawn
 _WEIGHT_PREFIX = "train/weight/"
@@ -82,7 +82,7 @@ def _curve(rows: Sequence[Mapping[str, str]], column: str) -> Curve:
 def loss_curves(terms: Sequence[Term], title: str) -> Image.Image:
     """Draw a panel for each term: training and validation, and below them its active weight.
 
-    Axes are logarithmic where values are positive and span more than a factor of ten.
+    Axes are logarithmic where values are positive and span more than a factor of five.
 
     Args:
         terms: At least one, with at least one value.
@@ -92,8 +92,8 @@ def loss_curves(terms: Sequence[Term], title: str) -> Image.Image:
     rows = math.ceil(len(terms) / columns)
     figure = Figure(figsize=(max(5.0, 4.0 * columns), 3.3 * rows + 0.7), facecolor="white")
     width, height = figure.get_size_inches()
-    outer = figure.add_gridspec(rows, columns, hspace=0.34, wspace=0.27)
-    figure.subplots_adjust(0.65 / width, 0.5 / height, 1 - 0.25 / width, 1 - 0.85 / height)
+    outer = figure.add_gridspec(rows, columns, hspace=0.34, wspace=0.28)
+    figure.subplots_adjust(0.7 / width, 0.5 / height, 1 - 0.25 / width, 1 - 0.85 / height)
     figure.text(0.12 / width, 1 - 0.3 / height, title, size=11, color=_INK, va="center")
     last = max(float(curve[0].max()) for term in terms for curve in (term.train, term.val) if len(curve[0]))
     for position, term in enumerate(terms):
