@@ -13,6 +13,7 @@ The judge of best-of knows no more than the model: the written scores of the mod
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import time
 from collections.abc import Sequence
@@ -155,6 +156,22 @@ def oracle(cars: int, epochs: int) -> tuple[Regressor, dict[str, object]]:
     return model, facts
 
 
+def kept_judge(images: Images, scores: Tensor, names: Sequence[str]) -> Regressor:
+    """Return a regressor of the written scores (N, D) of training pictures, trained once per data set."""
+    key = hashlib.sha256(images.numpy().tobytes() + scores.numpy().tobytes()).hexdigest()[:16]
+    kept, widths = cache_folder() / "taste" / f"judge-{key}.pt", (16, 32, 64, 128)
+    if kept.exists():
+        model = regressor(images, scores, names, widths, 0)
+        model.load_state_dict(torch.load(kept, weights_only=True))
+        return model
+    print("Training the judge of best-of on the model's training pictures and their written scores ...")
+    model = regressor(images, scores, names, widths, 12)
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    with whole(kept) as temporary:
+        torch.save(model.state_dict(), temporary)
+    return model
+
+
 def diversity(features: Tensor) -> float:
     """Return the mean distance between two pictures' features (N, F)."""
     return float(torch.pdist(features.float()).mean())
@@ -251,10 +268,7 @@ def main() -> None:
     images, vectors = training_part(given.checkpoint)
     mean, scale = torch.tensor(model.condition_mean), torch.tensor(model.condition_scale)
     if given.regressor is None:
-        print("Training the judge of best-of on the model's training pictures and their written scores ...")
-        known: ScoreJudge = regressor(
-            images, vectors * scale + mean, model.condition_names, (16, 32, 64, 128), 20
-        )
+        known: ScoreJudge = kept_judge(images, vectors * scale + mean, model.condition_names)
     else:
         known = load_score_judge(given.regressor)
     true = torch.tensor([list(true_scores(car_traits(number)).values()) for number in range(2000)])
@@ -267,6 +281,8 @@ def main() -> None:
     rows = {"real cars": quality(scores, features, threshold)}
     best = scores[:, [RATERS.index(name) for name in JOINT]].mean(1) >= threshold
     rows["real cars of the top decile"] = quality(scores[best], features[best], threshold)
+    for name, row in rows.items():
+        print(f"{name}: {json.dumps({key: round(value, 3) for key, value in row.items()})}")
     vector = ((torch.full_like(mean, given.wish) - mean) / scale).float()
     others = torch.tensor([name not in JOINT for name in model.condition_names])
     vector[others] = 0  # the others' mean
@@ -276,7 +292,7 @@ def main() -> None:
         scores, features = judged(judge, pictures)
         rows[name] = {**quality(scores, features, threshold), "seconds": seconds}
         shown.append(resize(pictures[:8], SIZE))
-        titles.append(f"{name} {rows[name]['joint']:.1f}")
+        titles.append(f"{name}: {rows[name]['joint']:.1f}")
         print(f"{name}: {json.dumps({key: round(value, 3) for key, value in rows[name].items()})}")
     print("\n" + table(rows, rows["real cars"]["diversity"]))
     result = {"wish": given.wish, "count": given.count, "threshold": threshold, "oracle": facts, "rows": rows}

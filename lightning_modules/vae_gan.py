@@ -20,7 +20,7 @@ from vedute.batch import Batch
 from vedute.errors import ConfigurationError
 from vedute.losses.adversarial import AdversarialLoss, NonSaturating, feature_distance, gradient_penalty
 from vedute.losses.variational import kl_per_dimension
-from vedute.networks.discriminators import Discriminator, ProjectionDiscriminator, feature_layers
+from vedute.networks.discriminators import Discriminator, ProjectionDiscriminator, choose_levels
 from vedute.schedules import Progress, Schedule
 
 
@@ -97,7 +97,7 @@ class VAEGAN(LatentModule):
         # Each optimiser takes its turn in a batch: Lightning's own order has one.
         self.automatic_optimization = False
         self.discriminator = discriminator(self.image_size, self.image_channels, self.condition_size)
-        self._levels = feature_layers(self.discriminator, feature_levels)
+        self._levels = choose_levels(self.discriminator, feature_levels)
         self._adversarial = adversarial or NonSaturating()
         self._penalty_weight = penalty_weight
         self._penalty_every = penalty_every

@@ -21,7 +21,7 @@ from vedute.metrics.codes import CodeUsage
 from vedute.networks.code_prior import CodePrior, CodeSampler
 from vedute.networks.vq_autoencoder import VQAutoencoder
 from vedute.sampling.seeds import seeded_normal
-from vedute.schedules import Budget, Progress, Schedule
+from vedute.schedules import Progress, Schedule
 
 _STAGES = ("train", "val", "test")
 _OWN_TERMS = ("reconstruction", "commitment", "prior")
@@ -276,13 +276,11 @@ class VQVAE(GenerativeModule):
         if self.prior_from is None:
             return super().configure_optimizers()
         start = self.prior_from
-        super().configure_optimizers()  # its checks; cheap, and nothing is kept
-        budgets = [callback for callback in self.trainer.callbacks if isinstance(callback, Budget)]
         endless = self.trainer.max_epochs in (None, -1) and self.trainer.max_steps == -1
-        if endless and not any(budget.limited for budget in budgets):
+        if endless and not any(budget.limited for budget in self._budgets()):
             raise ConfigurationError(
-                "model.prior_from is a share of the run, so it needs a planned end: set trainer.max_epochs "
-                "or trainer.max_steps."
+                "model.prior_from is a share of the run, so it needs a planned end: set trainer.max_epochs, "
+                "trainer.max_steps or budget.minutes."
             )
         groups = [{"params": list(part.parameters())} for part in (self.network, self.prior)]
         optimizer = self._optimizer(cast(list[Parameter], groups))  # torch also takes groups

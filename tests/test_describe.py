@@ -105,13 +105,13 @@ def test_flow_shows_latents_and_where_the_condition_enters() -> None:
     network = StreetViewVAE((16, 16), 3, 5)
     flow = network_flow(network, example(network, 16, 5))
     assert feeding(flow, "encoder.0.0") == {"image"}
-    assert feeding(flow, "hidden.0") == {"encoder.3.0", "embed_condition.0"}
-    assert feeding(flow, "expand.0") == {"z", "embed_condition.0"}
+    assert feeding(flow, "hidden.0") == {"encoder.3.0", "conditioning"}
+    assert feeding(flow, "expand.0") == {"z", "conditioning"}
     latent = next(node for node in flow.nodes if node.role == "sample")
     assert {flow.nodes[source].path for source in latent.sources} == {"mu", "logvar"}
     assert latent.shape == (256,)
     aside = {node.path or node.title for node, main in zip(flow.nodes, flow.main, strict=True) if not main}
-    assert aside == {"condition", "embed_condition.0"}
+    assert aside == {"condition", "conditioning"}
     first = next(node for node in flow.nodes if node.path == "encoder.0.0")
     assert first.details == ["BatchNorm2d", "LeakyReLU"]
     assert sum(node.weights for node in flow.nodes) == sum(p.numel() for p in network.parameters())

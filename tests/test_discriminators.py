@@ -7,7 +7,7 @@ import torch
 
 from vedute.errors import ConfigurationError
 from vedute.losses.adversarial import gradient_penalty
-from vedute.networks.discriminators import ProjectionDiscriminator, feature_layers
+from vedute.networks.discriminators import ProjectionDiscriminator, choose_levels
 
 WIDTHS = (8, 12, 16)
 
@@ -77,9 +77,9 @@ def test_sizes_that_do_not_fit_are_refused() -> None:
         ProjectionDiscriminator((16, 16), 3, 2, ())
 
 
-def test_feature_layers_must_exist() -> None:
+def test_feature_levels_must_exist() -> None:
     network = ProjectionDiscriminator((16, 16), 3, 2, WIDTHS)
-    assert feature_layers(network, None) == [0, 1, 2] and feature_layers(network, [2]) == [2]
+    assert choose_levels(network, None) == [0, 1, 2] and choose_levels(network, [2]) == [2]
     for wrong in ([3], [], [-1]):
         with pytest.raises(ConfigurationError, match=r"\[0, 1, 2\]"):
-            feature_layers(network, wrong)
+            choose_levels(network, wrong)

@@ -116,6 +116,11 @@ def test_the_card_has_every_score_with_what_it_is_of(
     for name, distance in card["distances"].items():
         assert distance["images_per_side"] == 15, "the smallest set decides, class by class"
         assert distance["generated"] > distance["floor"], name
+    assert set(card["diversity"]) == {"classifier", "pixels"} and card["seeds"] is None
+    for values in card["diversity"].values():
+        assert values["ratio"] == pytest.approx(values["generated"] / values["real"])
+        assert values["images"] == {"generated": 20, "real": 15}
+    assert card["latent_shape"] == [4] and card["weights"] > 1000 and card["training"]["epochs"] == 2
     reconstruction = card["reconstruction"]
     assert 5 < reconstruction["psnr"] < 40 and reconstruction["images"] == 15
     assert 0 < reconstruction["ssim"] < 1 and reconstruction["ms_ssim_scales"] == 2
@@ -137,7 +142,7 @@ def test_the_card_has_every_score_with_what_it_is_of(
 
 
 def test_the_same_seed_gives_the_same_card_whatever_the_batch_size(generator: Path, judge: Path) -> None:
-    given = ["--checkpoint", generator, "--classifier", judge, "--count", "4"]
+    given: list[str | Path] = ["--checkpoint", generator, "--classifier", judge, "--count", "4"]
     for name, more in (("a", ["--batch-size", "7"]), ("b", ["--batch-size", "64"]), ("c", ["--seed", "9"])):
         assert evaluate(*given, *more, "--output", f"{name}.json") == 0
     first, second, other = (json.loads(Path(f"{name}.json").read_text()) for name in "abc")
@@ -147,6 +152,40 @@ def test_the_same_seed_gives_the_same_card_whatever_the_batch_size(generator: Pa
             second["distances"][name]["generated"], abs=1e-3, rel=1e-3
         )
     assert first["distances"] != other["distances"]
+
+
+def test_blocks_of_seeds_are_generated_one_after_the_other(generator: Path) -> None:
+    given: list[str | Path] = ["--checkpoint", generator, "--count", "4"]  # five classes: 20 images a block
+    for name, more in (("both", ["--seeds", "2"]), ("second", ["--seed", "20"])):
+        assert evaluate(*given, *more, "--output", f"{name}.json") == 0
+    both, second = (json.loads(Path(f"{name}.json").read_text()) for name in ("both", "second"))
+    first, spread = both["diversity"]["pixels"]["generated"], both["seeds"]["diversity/pixels"]
+    other = second["diversity"]["pixels"]["generated"]
+    assert spread["blocks"] == 2 and spread["mean"] == pytest.approx((first + other) / 2)
+    assert spread["half_range"] == pytest.approx(abs(first - other) / 2)
+
+
+def test_a_model_without_classes_is_compared_in_a_classifiers_features(
+    tiny: Path, judge: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "hub"))
+    short = [
+        "--trainer.max_epochs",
+        "1",
+        "--trainer.limit_train_batches",
+        "2",
+        "--data.label_feature",
+        "null",
+    ]
+    run = fit("cvae_landscapes", tiny, tmp_path, *SMALL_CVAE, *short)
+    assert (
+        evaluate("--checkpoint", run / "checkpoints" / "best.ckpt", "--classifier", judge, "--count", "9")
+        == 0
+    )
+    card = json.loads((run / "evaluation.json").read_text())
+    assert card["quality"] is None and "fd_classifier" in card["distances"]
+    assert card["diversity"]["classifier"]["generated"] > 0
+    assert any("has no classes" in note for note in card["notes"])
 
 
 def test_without_a_judge_there_is_a_card_of_the_rest(generator: Path) -> None:
@@ -160,7 +199,16 @@ def test_real_data_of_another_folder_are_taken_from_there(
     generator: Path, judge: Path, tmp_path: Path
 ) -> None:
     other = write_tiny_landscapes(tmp_path / "other", {"Train": 20, "Valid": 5, "Test": 10})
-    given = ["--checkpoint", generator, "--classifier", judge, "--count", "4", "--output", "card.json"]
+    given: list[str | Path] = [
+        "--checkpoint",
+        generator,
+        "--classifier",
+        judge,
+        "--count",
+        "4",
+        "--output",
+        "card.json",
+    ]
     assert evaluate(*given, "--data.root", other) == 0
     assert json.loads(Path("card.json").read_text())["quality"]["images"]["ceiling"] == 10
 

@@ -72,7 +72,7 @@ def test_the_first_batch_places_the_codes_by_k_means() -> None:
     assert CodeUsageOf(found.codes, 8)[1] == 1
 
 
-def CodeUsageOf(codes: Tensor, size: int) -> tuple[float, float]:  # noqa: N802
+def CodeUsageOf(codes: Tensor, size: int) -> tuple[float, float]:
     usage = CodeUsage(size)
     usage.update(codes)
     perplexity, used = usage.compute()
@@ -102,7 +102,7 @@ def test_unused_codes_come_back_to_life() -> None:
 
 
 def test_more_codes_than_vectors_are_all_different() -> None:
-    quantizer = EMAQuantizer(codes=32, code_size=4)
+    quantizer = EMAQuantizer(codes=32, code_size=4, normalise=True)
     quantizer(torch.randn(1, 4, 2, 2), learn=True)
     assert len(torch.unique(quantizer.codebook, dim=0)) == 32
     assert torch.allclose(quantizer.codebook.norm(dim=1), torch.ones(32), atol=1e-5)
@@ -134,7 +134,7 @@ def test_the_state_is_the_whole_codebook() -> None:
     [
         ({"codes": 1}, "at least 2 codes"),
         ({"code_size": 0}, "code_size is 0"),
-        ({"code_size": 1}, "at least 2 entries"),
+        ({"code_size": 1, "normalise": True}, "at least 2 entries"),
         ({"decay": 1.0}, "decay"),
         ({"restart_share": -0.1}, "restart_share"),
     ],

@@ -219,7 +219,7 @@ def test_two_processes_end_with_equal_weights(tiny: Path, tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"feature_levels": [4]}, "feature_layers"),
+        ({"feature_levels": [4]}, "feature_levels"),
         ({"penalty_every": 0}, "penalty_every"),
         ({"gradient_clip": 0.0}, "gradient_clip"),
         ({"loss_schedules": {"fooling": lambda _: 1.0}}, "fooling.*adversarial"),

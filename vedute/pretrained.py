@@ -31,7 +31,10 @@ RANDOM = "random"
 USUAL = ("resnet18", "vgg16", "vgg19", "squeezenet1_1")
 """Networks that the systems use, which ``doctor`` lists."""
 
-_KNOWN_FAMILIES = ("alexnet", "densenet", "mobilenet", "resnet", "squeezenet", "vgg")
+_RECOGNISED = (
+    *("resnet18", "resnet34", "resnet50", "resnet101", "vgg11", "vgg13", "vgg16", "vgg19", "vgg16_bn"),
+    *("vgg19_bn", "squeezenet1_0", "squeezenet1_1", "alexnet", "densenet121", "mobilenet_v2"),
+)
 _OLD_DENSENET = re.compile(r"(denselayer\d+\.(?:norm|relu|conv))\.([12])\.")
 _weights_follow: ContextVar[bool] = ContextVar("weights_follow", default=False)
 
@@ -305,8 +308,8 @@ def _difference(state: Mapping[str, Tensor], needed: Mapping[str, Tensor]) -> st
 
 
 def _architecture(state: Mapping[str, Tensor]) -> str:
-    """Return which network weights belong to, as far as it is one of the usual families."""
-    for name in network_names():
-        if name.startswith(_KNOWN_FAMILIES) and not _difference(state, outline(name).state_dict()):
+    """Return which network weights belong to, as far as it is one of the usual ones."""
+    for name in _RECOGNISED:
+        if not _difference(state, outline(name).state_dict()):
             return name
     return "another network"

@@ -121,7 +121,8 @@ class LatentMonitor(Callback):
         shown = f"{len(chosen)} dimensions" if len(chosen) == size else f"{len(chosen)} of {size} dimensions"
         title = (
             f"Epoch {trainer.current_epoch + 1}, {len(rows):,} {_STAGES[self.split]} images, {shown}: "
-            f"{low} of low variance, {pairs} {'pair' if pairs == 1 else 'pairs'} with |r| > {self.high_correlation:g}"
+            f"{low} of low variance, {pairs} {'pair' if pairs == 1 else 'pairs'} with |r| > "
+            f"{self.high_correlation:g}"
         )
         picture = latent_picture(correlation, title, self.low_variance, kl)
         save_picture(trainer, picture, "latents", f"latents_epoch_{trainer.current_epoch + 1:04d}.png")

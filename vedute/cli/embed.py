@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -187,14 +188,25 @@ def _embed(
     if "conditions" in arrays and model.condition_kind == "class":
         arrays["classes"] = np.array(names)[arrays["conditions"].argmax(axis=1)]
     if "conditions" in arrays and model.condition_kind == "score":
-        mean, scale = np.array(model.condition_mean or 0.0), np.array(model.condition_scale or 1.0)
-        scores = (arrays["conditions"] * scale + mean).astype(np.float32)
+        scores = _in_their_unit(arrays["conditions"], model.condition_mean, model.condition_scale)
         arrays["scores"] = scores if source.missing is None else np.where(source.missing, np.nan, scores)
     arrays["files"], arrays["splits"] = np.array(source.files), np.array(source.splits)
     arrays["rows"] = np.array(source.rows, dtype=np.int64)
     arrays["condition_names"] = np.array(names, dtype=np.str_)
     arrays["condition_kind"] = np.array(model.condition_kind)
     return arrays
+
+
+def _in_their_unit(vectors: Values, mean: Sequence[float], scale: Sequence[float]) -> Values:
+    """Return scores (N, D) float32 as the raters gave them, from what they were standardised to."""
+    import numpy as np
+
+    scores = np.asarray(vectors, dtype=np.float64)
+    if scale:
+        scores = scores * np.array(scale) + np.array(mean)
+        for column, one in enumerate(scale):  # a 9 shall be a 9 again, not 8.9999995
+            scores[:, column] = scores[:, column].round(5 - math.floor(math.log10(one)))
+    return scores.astype(np.float32)
 
 
 def _shrunken(images: Tensor, side: int) -> Tensor:

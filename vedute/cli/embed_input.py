@@ -101,13 +101,13 @@ def splits_to_embed(
     from vedute.batch import collate
     from vedute.checkpoints import load_datamodule
 
+    vector = None if condition is None else model.parse_condition(condition)
     data = load_datamodule(checkpoint, {} if root is None else {"root": str(root)})
     if not isinstance(data, ImageDataModule):
         raise CheckpointError(
             f"{checkpoint} was trained on a {type(data).__name__}, which is no image data set."
         )
     places = [(split, row) for split in splits for row in range(data.size(split))]
-    vector = None if condition is None else model.parse_condition(condition)
 
     def read(rows: Sequence[int]) -> Batch:
         wanted: dict[SplitName, list[int]] = {}

@@ -104,7 +104,9 @@ def main(args: Sequence[str]) -> int:
     picture = output.with_suffix(".png")
     with whole(picture) as temporary:
         card_picture(card).save(temporary, format="PNG")
-    Console().print(card_table(card))
+    console = Console(highlight=False)
+    console.width = max(console.width, 110)  # rich would break names at the terminal's edge
+    console.print(card_table(card))
     for note in notes:
         print(note)
     print(f"Written to {shown(output)} and {shown(picture)}")

@@ -192,15 +192,12 @@ def _between_images(
     images = in_batches("Decoding", given.steps, given.batch_size, compute)
     moving = given.last is not None
     originals = [batch.image[:1], images, batch.image[1:]] if moving else [batch.image[:1], images]
-    columns = [given.first.name, *_shares(given.steps), *([given.last.name] if moving else [])]
+    columns = ["original", *_shares(given.steps), *(["original"] if moving else [])]
     names = f"{files[0].name} to {files[1].name}" if moving else f"{files[0].name}"
-    lines = [
-        names,
-        f"outermost: the {'files' if moving else 'file'}; between: decoded latent vectors, {path}",
-    ]
+    lines = [names, f"latent vectors: {path} between the two" if moving else "one latent vector all along"]
     if model.condition_kind != "none":
         lines.insert(1, _told(notes[0], notes[1]))
-    return torch.cat(originals), [_short(title) for title in columns], None, lines
+    return torch.cat(originals), columns, None, lines
 
 
 def _between_noises(
@@ -269,8 +266,3 @@ def _told(start: str, end: str) -> str:
 def _shares(steps: int) -> list[str]:
     """Return how far along each image is."""
     return [f"{step / (steps - 1):.2f}".rstrip("0").rstrip(".") for step in range(steps)]
-
-
-def _short(title: str) -> str:
-    """Return a title that fits above an image."""
-    return title if len(title) <= 14 else f"{title[:6]}...{title[-6:]}"

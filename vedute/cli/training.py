@@ -115,8 +115,7 @@ class TrainingCLI(LightningCLI):
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Add the checkpoint callback and give the model the data set's facts."""
         parser.add_lightning_class_args(BestAndLast, "checkpoint")
-        if self.verb == "fit":
-            parser.add_lightning_class_args(TimeBudget, "budget")
+        parser.add_lightning_class_args(TimeBudget, "budget")
         parser.add_argument(
             "--weights_dir",
             "--weights-dir",

@@ -118,7 +118,7 @@ class GradientNorm(LossBalance):
         reference: str | None = None,
         every_n_steps: int = 10,
         smoothing: float = 0.9,
-        limit: float = 1e4,
+        limit: float = 1e6,
     ) -> None:
         """Choose the reference and how often to measure.
 
@@ -210,7 +210,7 @@ class Uncertainty(LossBalance):
     https://arxiv.org/abs/1705.07115 (equation 10, times 2).
     """
 
-    def __init__(self, terms: list[str] | None = None, limit: float = 1e4) -> None:
+    def __init__(self, terms: list[str] | None = None, limit: float = 1e6) -> None:
         """Choose the terms.
 
         Args:

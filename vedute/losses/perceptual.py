@@ -165,7 +165,8 @@ class Perceptual(ImageLoss):
             return mean_squared_error(features, wanted)
         if self.distance == "absolute":
             return mean_absolute_error(features, wanted)
-        return feature_distance([features.flatten(2)], [wanted.flatten(2)])
+        shape = (*features.shape[:2], -1)  # one position where the layer has none
+        return feature_distance([features.reshape(shape)], [wanted.reshape(shape)])
 
 
 @lru_cache

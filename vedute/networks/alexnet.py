@@ -73,6 +73,7 @@ class AlexNetVAE(VAENetwork):
         self.map_shape = (STAGES[-1].channels, side, side)
         flat = STAGES[-1].channels * side * side
         self.down = Down(image_channels + self.conditioning.extra_channels, STAGES, self.conditioning)
+        self.feature_size = features
         self.features = dense([flat, features, features])
         self.mu = nn.Linear(features + self.conditioning.extra_features, latent_size)
         self.logvar = nn.Linear(features + self.conditioning.extra_features, latent_size)

@@ -66,26 +66,3 @@ class ResidualBlock(nn.Module):
             h = self.film(h, embedding)
         residual: Tensor = self.conv2(F.silu(h))
         return x + residual
-
-
-class ConditionEmbedding(nn.Module):
-    """A learned embedding of a condition vector; of nothing, when it has no entries."""
-
-    def __init__(self, condition_size: int, embedding_size: int) -> None:
-        """Build the embedding of (N, ``condition_size``) into (N, ``embedding_size``)."""
-        super().__init__()
-        self.net = (
-            nn.Sequential(
-                nn.Linear(condition_size, embedding_size),
-                nn.SiLU(),
-                nn.Linear(embedding_size, embedding_size),
-                nn.SiLU(),
-            )
-            if condition_size
-            else None
-        )
-        self.embedding_size = embedding_size if condition_size else 0
-
-    def forward(self, condition: Tensor) -> Tensor:
-        """Return (N, E); (N, 0) when unconditional."""
-        return condition[:, :0] if self.net is None else self.net(condition)

@@ -226,13 +226,12 @@ class CodePrior(nn.Module):
             condition: (N, D).
             keep: (N,) bool: where False the condition is left out; None: all are kept.
         """
-        none = self.no_condition.expand(len(condition), -1)
         if not self.condition_size:
-            return none
+            return self.no_condition.expand(len(condition), -1)
         embedded: Tensor = self.conditioning(condition)
         if keep is None:
             return embedded
-        return torch.where(keep[:, None], embedded, none.to(embedded.dtype))
+        return torch.where(keep[:, None], embedded, self.no_condition.to(embedded.dtype))
 
     def forward(self, codes: Tensor, condition: Tensor, keep: Tensor | None = None) -> Tensor:
         """Return the logits (N, T, K) of each code, from those before it and the condition.

@@ -7,7 +7,8 @@ networks that these are injected into, and what the entries of a condition mean.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import Literal, get_args
 
 import torch
@@ -21,6 +22,12 @@ Place = Literal["image", "features", "latent", "film"]
 """Where a condition enters: as a channel of the image, beside the encoder's features, beside z,
 or as scale and shift of every feature map (FiLM)."""
 
+_ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
+    "relu": nn.ReLU,
+    "leaky_relu": partial(nn.LeakyReLU, 0.2),
+    "silu": nn.SiLU,
+    "linear": nn.Identity,
+}
 _REACHES_DECODER = ("latent", "film")
 
 
@@ -82,11 +89,17 @@ class Dense(ConditionEncoder):
             condition_size: Entries D of the condition vector.
             size: Entries E of the embedding.
             activation: What follows the layer; leaky_relu has slope 0.2 below zero.
+
+        Raises:
+            ConfigurationError: There is no such activation.
         """
         super().__init__(condition_size, size)
-        activations = {"relu": nn.ReLU(), "leaky_relu": nn.LeakyReLU(0.2), "silu": nn.SiLU()}
+        if activation not in _ACTIVATIONS:
+            raise ConfigurationError(
+                f"Dense: activation must be one of {', '.join(_ACTIVATIONS)}, got {activation!r}."
+            )
         self.layer = nn.Linear(condition_size, size) if condition_size else nn.Identity()
-        self.activation = activations.get(activation, nn.Identity())
+        self.activation = _ACTIVATIONS[activation]()
 
     def embed(self, condition: Tensor) -> Tensor:
         """Return the embedding (N, E) of condition vectors (N, D)."""
@@ -105,8 +118,10 @@ class MLP(ConditionEncoder):
             size: Entries E of the embedding and of the layer before it.
         """
         super().__init__(condition_size, size)
-        layers = [nn.Linear(condition_size, size), nn.SiLU(), nn.Linear(size, size), nn.SiLU()]
-        self.layers = nn.Sequential(*(layers if condition_size else []))
+        self.layers = nn.Sequential()
+        if condition_size:
+            self.layers.extend([nn.Linear(condition_size, size), nn.SiLU()])
+            self.layers.extend([nn.Linear(size, size), nn.SiLU()])
 
     def embed(self, condition: Tensor) -> Tensor:
         """Return the embedding (N, E) of condition vectors (N, D)."""
@@ -197,12 +212,13 @@ class _SelfAttention(nn.Module):
         return out
 
 
-class Unmodulated(nn.Module):
-    """Stands where a FiLM would be: returns what it gets."""
+class Films(nn.ModuleList):
+    """One FiLM per layer of a network; empty where the condition does not enter by FiLM."""
 
-    def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
-        """Return x."""
-        return x
+    def at(self, layer: int, x: Tensor, embedding: Tensor) -> Tensor:
+        """Return x (N, C, H, W), modulated by the embedding (N, E) as the layer of this number is."""
+        modulated: Tensor = self[layer](x, embedding) if len(self) else x
+        return modulated
 
 
 class Conditioning(nn.Module):
@@ -268,12 +284,12 @@ class Conditioning(nn.Module):
         """Return (N, Z + ``extra_latent``) from latent vectors (N, Z) and (N, E)."""
         return self._beside(z, embedding) if self.extra_latent else z
 
-    def film(self, channels: int) -> FiLM | Unmodulated:
-        """Return a new modulation of maps with ``channels`` channels, called as ``film(x, embedding)``.
+    def films(self, channels: Iterable[int]) -> Films:
+        """Return a new modulation for maps of each of these numbers of channels; none without FiLM.
 
-        It belongs to the network that asks for it, and starts as the identity.
+        They belong to the network that asks for them, and start as the identity.
         """
-        return FiLM(self.film_size, channels) if self.film_size else Unmodulated()
+        return Films(FiLM(self.film_size, count) for count in channels if self.film_size)
 
     @staticmethod
     def _beside(x: Tensor, embedding: Tensor) -> Tensor:

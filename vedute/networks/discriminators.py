@@ -147,17 +147,17 @@ class ProjectionDiscriminator(Discriminator):
         return Judgement(logits.float(), features)
 
 
-def feature_layers(discriminator: Discriminator, layers: Sequence[int] | None) -> list[int]:
+def choose_levels(discriminator: Discriminator, levels: Sequence[int] | None) -> list[int]:
     """Return the chosen feature maps' numbers, 0 the finest; all, where None is given.
 
     Raises:
         ConfigurationError: There is no such map, or none is chosen.
     """
     known = list(range(discriminator.feature_count))
-    chosen = known if layers is None else list(layers)
+    chosen = known if levels is None else list(levels)
     if not chosen or not set(chosen) <= set(known):
         raise ConfigurationError(
-            f"feature_layers must be some of {known} (0 is the finest), the feature maps of "
+            f"feature_levels must be some of {known} (0 is the finest), the feature maps of "
             f"{type(discriminator).__name__}; got {chosen}."
         )
     return chosen

@@ -67,6 +67,7 @@ class NarrowVAE(VAENetwork):
         self.map_shape = (STAGES[-1].channels, side, side)
         flat = STAGES[-1].channels * side * side
         self.down = Down(image_channels + self.conditioning.extra_channels, STAGES, self.conditioning)
+        self.feature_size = features
         self.features = dense([flat, features])
         self.hidden = dense([features + self.conditioning.extra_features, *hidden_sizes])
         self.mu = nn.Linear(hidden_sizes[-1], latent_size)

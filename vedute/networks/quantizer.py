@@ -50,7 +50,7 @@ class EMAQuantizer(nn.Module):
         self,
         codes: int = 512,
         code_size: int = 16,
-        normalise: bool = True,
+        normalise: bool = False,
         decay: float = 0.95,
         restart_share: float = 0.2,
     ) -> None:

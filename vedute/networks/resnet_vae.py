@@ -79,7 +79,7 @@ class ResNetVAE(VAENetwork):
         parts = (resnet.get_submodule(name) for name in ("conv1", "bn1", "relu", "maxpool"))
         self.stem = nn.Sequential(*parts)
         self.stages = nn.ModuleList(resnet.get_submodule(f"layer{n}") for n in (1, 2, 3, 4))
-        self.encoder_films = nn.ModuleList(self.conditioning.film(width) for width in STAGE_WIDTHS)
+        self.encoder_films = self.conditioning.films(STAGE_WIDTHS)
         features = STAGE_WIDTHS[-1] + self.conditioning.extra_features
         self.mu = nn.Linear(features, latent_size)
         self.logvar = nn.Linear(features, latent_size)
@@ -94,7 +94,7 @@ class ResNetVAE(VAENetwork):
         )
         widths = [*reversed(decoder_widths)]
         self.decoder = nn.ModuleList(_double(wide, narrow) for wide, narrow in pairwise(widths))
-        self.decoder_films = nn.ModuleList(self.conditioning.film(width) for width in widths[1:])
+        self.decoder_films = self.conditioning.films(widths[1:])
         self.to_image = nn.ConvTranspose2d(widths[-1], image_channels, 4, stride=2, padding=1)
 
     def encode(self, image: Tensor, condition: Tensor) -> tuple[Tensor, Tensor]:
@@ -102,8 +102,8 @@ class ResNetVAE(VAENetwork):
         embedding = self.conditioning(condition)  # (N, E)
         h = self.to_rgb(self.conditioning.beside_image(image, embedding))  # (N, 3, H, W)
         h = self.stem((h - self.mean) / self.std)  # (N, 64, H/4, W/4)
-        for stage, film in zip(self.stages, self.encoder_films, strict=True):
-            h = film(stage(h), embedding)
+        for index, stage in enumerate(self.stages):
+            h = self.encoder_films.at(index, stage(h), embedding)
         h = h.mean(dim=(2, 3))  # (N, 512)
         h = self.conditioning.beside_features(h, embedding)
         return self.mu(h), self.logvar(h)
@@ -113,8 +113,8 @@ class ResNetVAE(VAENetwork):
         embedding = self.conditioning(condition)  # (N, E)
         h = self.expand(self.conditioning.beside_latent(z, embedding)).unflatten(1, self.map_shape)
         h = h.contiguous(memory_format=torch.channels_last)
-        for layer, film in zip(self.decoder, self.decoder_films, strict=True):
-            h = film(layer(h), embedding)
+        for index, layer in enumerate(self.decoder):
+            h = self.decoder_films.at(index, layer(h), embedding)
         return torch.sigmoid(self.to_image(h).float())
 
 

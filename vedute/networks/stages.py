@@ -51,13 +51,13 @@ class Down(nn.Module):
             he_initialised(nn.Conv2d(before, stage.channels, stage.kernel, stage.stride, stage.padding))
             for before, stage in zip(channels[:-1], stages, strict=True)
         )
-        self.films = nn.ModuleList(conditioning.film(stage.channels) for stage in stages)
+        self.films = conditioning.films(stage.channels for stage in stages)
         self.pools = [stage.pool for stage in stages]
 
     def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
         """Return the last stage's maps from x (N, inputs, H, W) and the embedded condition (N, E)."""
-        for conv, film, pool in zip(self.convs, self.films, self.pools, strict=True):
-            x = F.relu(film(conv(x), embedding))
+        for index, (conv, pool) in enumerate(zip(self.convs, self.pools, strict=True)):
+            x = F.relu(self.films.at(index, conv(x), embedding))
             x = F.max_pool2d(x, 3, 2) if pool else x
         return x
 
@@ -75,7 +75,7 @@ class Up(nn.Module):
             conditioning: How the condition enters.
         """
         super().__init__()
-        self.convs, self.films = nn.ModuleList(), nn.ModuleList()
+        self.convs = nn.ModuleList()
         self.enlarged: list[int] = []
         before = [outputs, *(stage.channels for stage in stages)]
         for inputs, stage in zip(before, stages, strict=False):
@@ -87,19 +87,19 @@ class Up(nn.Module):
             first = not len(self.convs)
             # Towards the image: the last transposed convolution is the first stage's mirror.
             self.convs.insert(0, conv if first else he_initialised(conv))
-            self.films.insert(0, nn.Identity() if first else conditioning.film(inputs))
             self.enlarged.insert(0, convolved if stage.pool else 0)
             side = stage.after(side)
+        self.films = conditioning.films(stage.channels for stage in reversed(stages[:-1]))
 
     def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
         """Return (N, outputs, side, side), not yet limited, from maps and the embedded condition (N, E)."""
         x = x.contiguous(memory_format=torch.channels_last)
         last = len(self.convs) - 1
-        for index, (conv, film, side) in enumerate(zip(self.convs, self.films, self.enlarged, strict=True)):
+        for index, (conv, side) in enumerate(zip(self.convs, self.enlarged, strict=True)):
             if side:
                 x = F.interpolate(x, size=(side, side), mode="bilinear")  # the mirror of pooling
             x = conv(x)
-            x = x if index == last else F.relu(film(x, embedding))
+            x = x if index == last else F.relu(self.films.at(index, x, embedding))
         return x
 
 

@@ -81,7 +81,7 @@ class StreetViewVAE(VAENetwork):
 
         channels = [image_channels + self.conditioning.extra_channels, *widths]
         self.encoder = nn.ModuleList(_halve(channels[i], channels[i + 1]) for i in range(len(widths)))
-        self.encoder_films = nn.ModuleList(self.conditioning.film(width) for width in widths)
+        self.encoder_films = self.conditioning.films(widths)
         self.hidden = nn.Sequential(
             nn.Linear(features + self.conditioning.extra_features, hidden_size), nn.ReLU(inplace=True)
         )
@@ -96,7 +96,7 @@ class StreetViewVAE(VAENetwork):
         self.decoder = nn.ModuleList(
             _enlarge(channels[i], channels[i + 1], stride=2 if i else 1) for i in range(len(widths))
         )
-        self.decoder_films = nn.ModuleList(self.conditioning.film(width) for width in channels[1:])
+        self.decoder_films = self.conditioning.films(channels[1:])
         self.to_image = nn.ConvTranspose2d(
             channels[-1], image_channels, 3, stride=2, padding=1, output_padding=1
         )
@@ -105,8 +105,8 @@ class StreetViewVAE(VAENetwork):
         """Return mu and logvar, (N, Z) each; see the base class."""
         embedding = self.conditioning(condition)  # (N, E)
         h = self.conditioning.beside_image(image, embedding)
-        for layer, film in zip(self.encoder, self.encoder_films, strict=True):
-            h = film(layer(h), embedding)  # (N, widths[k], H / 2^(k+1), W / 2^(k+1))
+        for index, layer in enumerate(self.encoder):
+            h = self.encoder_films.at(index, layer(h), embedding)  # (N, widths[k], H / 2^(k+1), W / 2^(k+1))
         h = self.hidden(self.conditioning.beside_features(h.flatten(1), embedding))  # (N, hidden)
         return self.mu(h), self.logvar(h)
 
@@ -115,6 +115,6 @@ class StreetViewVAE(VAENetwork):
         embedding = self.conditioning(condition)  # (N, E)
         h = self.expand(self.conditioning.beside_latent(z, embedding)).unflatten(1, self.map_shape)
         h = h.contiguous(memory_format=torch.channels_last)
-        for layer, film in zip(self.decoder, self.decoder_films, strict=True):
-            h = film(layer(h), embedding)
+        for index, layer in enumerate(self.decoder):
+            h = self.decoder_films.at(index, layer(h), embedding)
         return torch.sigmoid(self.to_image(h).float())

@@ -97,12 +97,13 @@ class WidePlusVAE(VAENetwork):
         height, width = image_size
         self.map_shape = (encoder_widths[-1], height // 2, width // 2)
         features = self.map_shape[0] * self.map_shape[1] * self.map_shape[2]
+        self.feature_size = features
         channels = [image_channels + self.conditioning.extra_channels, *encoder_widths]
         self.encoder = nn.ModuleList(
             nn.Conv2d(channels[i], channels[i + 1], 3, stride=2 if i == encoder_stride_at else 1, padding=1)
             for i in range(len(encoder_widths))
         )
-        self.encoder_films = nn.ModuleList(self.conditioning.film(width) for width in encoder_widths)
+        self.encoder_films = self.conditioning.films(encoder_widths)
         flat = features + self.conditioning.extra_features
         self.mu = nn.Linear(flat, latent_size)
         self.logvar = nn.Linear(flat, latent_size)
@@ -112,15 +113,15 @@ class WidePlusVAE(VAENetwork):
             SameTransposedConv(channels[i], channels[i + 1], 2 if i == decoder_stride_at else 1)
             for i in range(len(decoder_widths))
         )
-        self.decoder_films = nn.ModuleList(self.conditioning.film(width) for width in decoder_widths)
+        self.decoder_films = self.conditioning.films(decoder_widths)
         self.to_image = nn.Conv2d(decoder_widths[-1], image_channels, 2)
 
     def encode(self, image: Tensor, condition: Tensor) -> tuple[Tensor, Tensor]:
         """Return mu and logvar, (N, Z) each; see the base class."""
         embedding = self.conditioning(condition)  # (N, E)
         h = self.conditioning.beside_image(image, embedding)  # (N, C or C + 1, H, W)
-        for conv, film in zip(self.encoder, self.encoder_films, strict=True):
-            h = film(F.relu(conv(h)), embedding)
+        for index, conv in enumerate(self.encoder):
+            h = self.encoder_films.at(index, F.relu(conv(h)), embedding)
         h = self.conditioning.beside_features(h.flatten(1), embedding)  # (N, F) or (N, F + E)
         return self.mu(h), self.logvar(h)
 
@@ -129,7 +130,7 @@ class WidePlusVAE(VAENetwork):
         embedding = self.conditioning(condition)  # (N, E)
         h = F.relu(self.expand(self.conditioning.beside_latent(z, embedding))).reshape(-1, *self.map_shape)
         h = h.contiguous(memory_format=torch.channels_last)
-        for layer, film in zip(self.decoder, self.decoder_films, strict=True):
-            h = film(layer(h), embedding)
+        for index, layer in enumerate(self.decoder):
+            h = self.decoder_films.at(index, layer(h), embedding)
         # A 2x2 'same' convolution pads one row and column at the end.
         return torch.sigmoid(self.to_image(F.pad(h, (0, 1, 0, 1))).float())

@@ -19,12 +19,13 @@ from vedute.report.table_files import Cell, Column, Row, ScoreTable
 from vedute.run_folder import shown
 
 _DEFINITIONS = (
-    "F: features before the latent layers. D: latent size. W: trainable weights. T: time of the training, "
-    "processor time of all cores. lambda: weight of KL. E_recon = MSE * number of training images and "
-    "E_regul = lambda * KL of the validation split at the best checkpoint; L = E_recon + E_regul (c = 1, as "
-    "in the reference's table; in training, E_recon had the weight c). Q: share of generated images that a "
-    "classifier recognises. fd_classifier: Fréchet distance to test images in its features. diversity: mean "
-    "distance of two images of one class in its features, 1 = as real test images."
+    "F: features before the latent layers. D: latent size. W: trainable weights, a discriminator's "
+    "included. T: processor time of the whole training, all cores together. lambda: weight of KL. E_recon "
+    "= MSE * number of training images and E_regul = lambda * KL, of the validation split at the best "
+    "checkpoint; L = E_recon + E_regul (c = 1, as in the reference's table; in training, E_recon had the "
+    "weight c), E_recon alone without a KL term. Q: share of generated images that a classifier "
+    "recognises. fd_classifier: Fréchet distance to test images in its features. diversity: mean distance "
+    "of two images of one class in its features, 1 = as real test images."
 )
 _BEST = "Bold: the best of the column (L, E_recon, fd_classifier lowest, Q highest, diversity nearest to 1)."
 

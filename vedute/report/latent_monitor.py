@@ -24,8 +24,8 @@ def dimension_order(correlation: Correlation, low_variance: float) -> NDArray[np
     """Return an order of the dimensions that puts those side by side that vary together.
 
     Dimensions of low variance come last, by falling variance. The others are sorted by the second
-    smallest eigenvector of the Laplacian of the squared correlations, which places strongly connected
-    ones close to each other.
+    smallest eigenvector of the normalised Laplacian of the squared correlations, which places strongly
+    connected ones close to each other.
 
     Source: Atkins et al. 1998, "A Spectral Algorithm for Seriation and the Consecutive Ones Problem"
     (https://doi.org/10.1137/S0097539795285771).
@@ -42,7 +42,10 @@ def dimension_order(correlation: Correlation, low_variance: float) -> NDArray[np
     low = (variance <= low_variance).nonzero()[:, 0]
     low = low[variance[low].argsort(descending=True, stable=True)]
     if len(varying) > 2:
-        strength = correlation.matrix.double()[varying][:, varying].square()
+        matrix = correlation.matrix.double()[varying][:, varying]
+        # Opposite dimensions say the same as well, but among them a checkerboard shows nothing: they attract
+        # each other less than those of one sign, which then make a block of their own.
+        strength = matrix.square() * torch.where(matrix > 0, 1.0, 0.25)
         strength.fill_diagonal_(0)
         degree = strength.sum(dim=1)
         # Normalised, so that a few dimensions with hardly any connection do not decide alone.

@@ -163,7 +163,8 @@ class Layout:
         fed = [c for n in self._carriers for c in self.flow.consumers(n) if self.flow.main[c]]
         fed += [n for skip in self.skips() for n in skip if self.row_of[skip[0]] != self.row_of[skip[1]]]
         end = max(self.boxes[n].right for n in self._side) + 0.25
-        push = max(0.0, end - min(self.boxes[n].x for n in fed), -min(b.left for b in self.boxes.values()))
+        first = min((self.boxes[n].x for n in fed), default=end)  # nothing fed: inputs that meet in a block
+        push = max(0.0, end - first, -min(b.left for b in self.boxes.values()))
         for number, main in enumerate(self.flow.main):
             if main:
                 self.boxes[number].x += push

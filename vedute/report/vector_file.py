@@ -32,7 +32,8 @@ def check_pyarrow() -> None:
         ConfigurationError: pyarrow is not installed.
     """
     try:
-        import_module("pyarrow.parquet")
+        for module in ("pyarrow", "pyarrow.parquet"):
+            import_module(module)
     except ImportError as error:
         raise ConfigurationError(
             f"A parquet file needs the package pyarrow, which cannot be imported ({error}): pip install "

@@ -1,0 +1,61 @@
+"""The shipped configurations' models without their data, for benchmarks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import cast
+
+import yaml
+from lightning.pytorch.cli import instantiate_module
+
+from lightning_modules.latent import LatentModule
+
+CONFIGS = Path(__file__).parents[1] / "configs"
+TRAIN_SIZE = 10_000
+
+
+@dataclass(frozen=True)
+class Model:
+    """A configuration and the number of classes that its model gets."""
+
+    config: str
+    classes: int = 5
+
+
+MODELS = {
+    "street_view": Model("cvae_street_view", 84),
+    "residual": Model("cvae_landscapes"),
+    "narrow": Model("cvae_narrow_landscapes"),
+    "alexnet": Model("cvae_alexnet_landscapes"),
+    "wide": Model("cvae_wide_d10_landscapes"),
+    "wide_plus": Model("cvae_wide_plus_landscapes"),
+    "wide_plus_128": Model("cvae_wide_plus_128_d64_landscapes"),
+    "wide_plus_256": Model("cvae_wide_plus_256_landscapes"),
+}
+"""By the names that benchmarks take."""
+
+
+def build(model: Model, image_size: int | None = None) -> LatentModule:
+    """Build the model of a configuration as ``fit`` would, with made-up classes.
+
+    Args:
+        model: Which.
+        image_size: Height and width, pixels; None: as the configuration says.
+    """
+    content = yaml.safe_load((CONFIGS / f"{model.config}.yaml").read_text(encoding="utf-8"))
+    size = image_size or content["data"]["init_args"]["image_size"]
+    package, _, name = content["model"]["class_path"].rpartition(".")
+    options = {
+        **content["model"]["init_args"],
+        "_class_path": content["model"]["class_path"],
+        "image_size": [size, size],
+        "image_channels": 3,
+        "condition_kind": "class",
+        "condition_names": [f"class {number}" for number in range(model.classes)],
+        "train_size": TRAIN_SIZE,
+    }
+    make = cast(Callable[[type, dict[str, object]], LatentModule], instantiate_module)
+    return make(getattr(import_module(package), name), options)

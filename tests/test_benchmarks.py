@@ -1,0 +1,46 @@
+"""Benchmarks run: at a small size, and whatever they measure here."""
+
+from __future__ import annotations
+
+import runpy
+import sys
+from pathlib import Path
+
+import pytest
+
+from vedute.cli import main
+
+ROOT = Path(__file__).parents[1]
+
+
+def run(monkeypatch: pytest.MonkeyPatch, name: str, options: str) -> None:
+    folder = ROOT / "benchmarks"
+    monkeypatch.syspath_prepend(str(folder))
+    monkeypatch.setattr(sys, "argv", [name, *options.split()])
+    runpy.run_path(str(folder / name), run_name="__main__")
+
+
+def test_the_gpu_jobs_run_without_a_gpu(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run(monkeypatch, "gpu_jobs.py", "--image-size 32 --steps 1 --batch-size 4 --images 16")
+    said = capsys.readouterr().out
+    assert "cvae_street_view" in said and "1.9 h on two V100" in said
+    assert "cvae_wide_plus_128_d64" in said and "22 h on a Colab GPU" in said
+
+
+def test_a_models_step_is_compared_with_a_plain_loop(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run(monkeypatch, "step.py", "--model residual --image_size 32 --rounds 1 --batch_size 4")
+    said = capsys.readouterr().out
+    assert "cvae_landscapes" in said and "package" in said and "1.00 x as fast as plain" in said
+
+
+def test_the_fsdp_overlay_fits_a_configuration(capsys: pytest.CaptureFixture[str]) -> None:
+    configs = ROOT / "configs"
+    given = ["--config", str(configs / "cvae_wide_plus_256_landscapes.yaml")]
+    assert main(["fit", *given, "--config", str(configs / "with" / "fsdp.yaml"), "--print_config"]) == 0
+    said = capsys.readouterr().out
+    assert "lightning.pytorch.strategies.FSDPStrategy" in said and "latent_size: 200" in said
+    assert "SampleGrid" not in said, "it would need whole weights"

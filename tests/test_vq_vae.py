@@ -1,0 +1,251 @@
+"""The VQ-VAE through the command line: it learns in both parts, samples by seed, reloads and resumes."""
+
+from __future__ import annotations
+
+import csv
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from lightning_modules.base import GenerativeModule
+from lightning_modules.vq_vae import VQVAE, share_of
+from tests.data.commands import failed
+from tests.data.landscapes import write_tiny_landscapes
+from tests.data.pictures import write_tiny_pictures
+from vedute.batch import Batch, Condition
+from vedute.checkpoints import load_checkpoint, load_module
+from vedute.cli import main
+from vedute.schedules import Progress
+
+ROOT = Path(__file__).parents[1]
+CONFIG = str(ROOT / "configs" / "vq_vae_landscapes.yaml")
+NETWORK = "--model.network.init_args"
+PRIOR = "--model.prior.init_args"
+QUANTIZER = f"{NETWORK}.quantizer.init_args"
+
+
+def arguments(root: Path, folder: Path, *extra: str) -> list[str]:
+    """Return the command that trains a small one on tiny pictures."""
+    small = (
+        f"--data.image_size 32 --data.batch_size 8 --trainer.precision 32-true {NETWORK}.widths [8,16,16] "
+        f"{PRIOR}.width 16 {PRIOR}.depth 1 {PRIOR}.heads 2 {QUANTIZER}.codes 16 "
+        "--model.optimizer.init_args.lr 3e-3"
+    )
+    quiet = "--trainer.enable_progress_bar false --trainer.log_every_n_steps 1"
+    places = ["--data.root", str(root), "--trainer.default_root_dir", str(folder)]
+    return ["fit", "--config", CONFIG, *small.split(), *quiet.split(), *places, *extra]
+
+
+def fit(root: Path, folder: Path, *extra: str) -> Path:
+    """Train and return the run folder."""
+    assert main(arguments(root, folder, *extra)) == 0
+    return max((folder / "runs" / "vq_vae_landscapes").iterdir())
+
+
+def column(run: Path, name: str) -> list[float]:
+    with (run / "metrics.csv").open() as file:
+        return [float(row[name]) for row in csv.DictReader(file) if row.get(name)]
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_tiny_landscapes(tmp_path_factory.mktemp("tiny"))
+
+
+@pytest.fixture(scope="module")
+def trained(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return fit(tiny, tmp_path_factory.mktemp("run"), "--trainer.max_epochs", "12")
+
+
+@pytest.fixture(scope="module")
+def module(trained: Path) -> VQVAE:
+    loaded = load_module(trained / "checkpoints" / "last.ckpt", GenerativeModule)  # type: ignore[type-abstract]
+    assert isinstance(loaded, VQVAE) and not loaded.training
+    return loaded
+
+
+def some_images(count: int = 4) -> Batch:
+    levels = torch.linspace(0, 1, count)[:, None, None, None]
+    return Batch(levels.expand(-1, 3, 32, 32).contiguous(), Condition(torch.eye(5)[torch.arange(count) % 5]))
+
+
+def test_both_parts_learn_and_everything_promised_is_logged(trained: Path) -> None:
+    for name in ("train/reconstruction", "train/prior"):
+        losses = column(trained, name)
+        assert 30 <= len(losses) <= 31, "half of 60 batches each"  # six epochs of five
+        assert sum(losses[-5:]) < 0.9 * sum(losses[:5]), name
+    for stage in ("train", "val"):
+        for name in ("loss", "reconstruction", "commitment", "prior", "mse", "psnr"):
+            assert column(trained, f"{stage}/{name}"), f"{stage}/{name} is missing"
+        assert all(1 <= value <= 16 for value in column(trained, f"{stage}/perplexity"))
+        assert all(0 < value <= 1 for value in column(trained, f"{stage}/code_usage"))
+    # Before the prior learns, its loss is that of the uniform distribution, so val/loss falls all the way.
+    priors = column(trained, "val/prior")
+    assert priors[0] == pytest.approx(2.7726, abs=1e-3) and priors[-1] < 0.9 * priors[0]
+    assert column(trained, "val/loss")[-1] == min(column(trained, "val/loss"))
+
+
+def test_the_frozen_part_stays_as_it_is(tiny: Path, tmp_path: Path) -> None:
+    options = ["--trainer.max_epochs", "2", "--model.prior_from", "0.5"]
+    half = fit(tiny, tmp_path / "half", *options, "--trainer.limit_train_batches", "2")
+    state = load_checkpoint(half / "checkpoints" / "last.ckpt")["state_dict"]
+    assert isinstance(state, dict)
+    # The same first half, then stopped: what the autoencoder was when it was frozen.
+    stopped = tmp_path / "stopped"
+    kill = [
+        "--trainer.callbacks+=tests.data.interrupt.SaveAndDie",
+        "--trainer.callbacks.init_args.epoch",
+        "1",
+    ]
+    kill += ["--trainer.callbacks.init_args.batch", "1"]
+    command = arguments(tiny, stopped, *options, "--trainer.limit_train_batches", "2", *kill)
+    done = subprocess.run([sys.executable, str(ROOT / "cli.py"), *command], cwd=ROOT, check=False)
+    assert done.returncode == 137
+    path = stopped / "runs" / "vq_vae_landscapes" / "0" / "checkpoints" / "last.ckpt"
+    before = load_checkpoint(path)["state_dict"]
+    assert isinstance(before, dict)
+    for name, value in state.items():
+        if name.startswith("network."):
+            assert torch.equal(value, before[name]), name
+    assert not torch.equal(state["prior.to_logits.weight"], before["prior.to_logits.weight"])
+
+
+def test_both_can_learn_all_the_time(tiny: Path, tmp_path: Path) -> None:
+    run = fit(tiny, tmp_path, "--trainer.max_epochs", "2", "--model.prior_from", "null")
+    assert len(column(run, "train/prior")) == len(column(run, "train/reconstruction")) == 10
+    assert "ema_state_dict" in load_checkpoint(run / "checkpoints" / "last.ckpt")
+
+
+def test_averages_leave_encoder_and_codebook_alone(trained: Path, module: VQVAE) -> None:
+    checkpoint = load_checkpoint(trained / "checkpoints" / "last.ckpt")
+    averages, weights = checkpoint["ema_state_dict"], checkpoint["state_dict"]
+    assert isinstance(averages, dict) and isinstance(weights, dict)
+    assert {name.split(".")[1] for name in averages if name.startswith("network.")} == {"decoder"}
+    name = "prior.to_logits.weight"
+    assert torch.equal(module.state_dict()[name], averages[name])
+    assert not torch.equal(averages[name], weights[name])
+    assert torch.equal(module.network.quantizer.codebook, weights["network.quantizer.codebook"])
+    assert bool(module.network.quantizer.ready)
+
+
+@torch.no_grad()
+def test_an_image_depends_on_its_seed_and_condition_only(module: VQVAE) -> None:
+    condition = Condition(torch.eye(5)[torch.tensor([0, 1, 2, 0])])
+    together = module.sample(condition, torch.tensor([3, 4, 5, 6]))
+    alone = module.sample(condition[2:3], torch.tensor([5]))
+    assert torch.allclose(together[2:3], alone, atol=1 / 255)
+    assert together.shape == (4, 3, 32, 32) and together.min() >= 0 and together.max() <= 1
+    other_seed = module.sample(condition[2:3], torch.tensor([6]))
+    assert (other_seed - alone).abs().max() > 1 / 255
+    noise = torch.zeros(2, *module.latent_shape)
+    likeliest = module.generate(condition[:1].map(lambda t: t.repeat(2, 1)), noise)
+    assert torch.allclose(likeliest[0], likeliest[1], atol=1 / 255)
+
+
+@torch.no_grad()
+def test_latent_vectors_come_back_as_the_reconstruction(module: VQVAE) -> None:
+    batch = some_images()
+    latents = module.embed(batch)
+    assert latents.shape == (4, 16 * module.network.tokens) and latents.dtype == torch.float32
+    assert torch.allclose(module.decode(latents, batch.condition), module.reconstruct(batch), atol=1e-6)
+    assert module.reconstruct(batch)[-1].mean() > module.reconstruct(batch)[0].mean()
+    between = module.decode((latents[:1] + latents[-1:]) / 2, batch.condition[:1])
+    assert between.shape == (1, 3, 32, 32) and between.min() >= 0 and between.max() <= 1
+
+
+@pytest.mark.parametrize(
+    ("verb", "options"),
+    [
+        ("describe", ()),
+        ("interpolate", ("--to-seed", "1", "--from-condition", "coast", "--to-condition", "forest")),
+        ("reconstruct", ("--count", "2")),
+        ("sample", ("--condition", "coast=0.7,forest=0.3", "--count", "2")),
+    ],
+)
+def test_verbs_take_the_checkpoint(
+    trained: Path, tmp_path: Path, verb: str, options: tuple[str, ...]
+) -> None:
+    place = ["--checkpoint", str(trained / "checkpoints" / "last.ckpt"), "--output", str(tmp_path / "p.png")]
+    assert main([verb, *place, *options]) == 0
+    assert (tmp_path / "p.png").is_file()
+
+
+def test_two_runs_of_one_seed_are_equal(tiny: Path, tmp_path: Path) -> None:
+    runs = [fit(tiny, tmp_path / str(n), "--trainer.max_epochs", "2") for n in range(2)]
+    for name in ("train/loss", "val/loss", "val/perplexity"):
+        assert column(runs[0], name) == column(runs[1], name)
+
+
+@pytest.mark.parametrize("epoch", [1, 2])
+def test_a_killed_run_resumes_to_the_same_weights(tiny: Path, tmp_path: Path, epoch: int) -> None:
+    options = ["--trainer.max_epochs", "4"]  # the second half starts with epoch 2
+    whole = fit(tiny, tmp_path / "whole", *options)
+    kill = ["--trainer.callbacks+=tests.data.interrupt.SaveAndDie", "--trainer.callbacks.init_args.epoch"]
+    kill += [str(epoch), "--trainer.callbacks.init_args.batch", "2"]
+    command = arguments(tiny, tmp_path / "killed", *options, *kill)
+    done = subprocess.run([sys.executable, str(ROOT / "cli.py"), *command], cwd=ROOT, check=False)
+    assert done.returncode == 137
+    resumed = fit(tiny, tmp_path / "killed", *options, "--ckpt_path", "last")
+    first, second = (load_checkpoint(run / "checkpoints" / "last.ckpt") for run in (whole, resumed))
+    for key in ("state_dict", "ema_state_dict"):
+        for name, value in first[key].items():  # type: ignore[attr-defined]
+            assert torch.equal(value, second[key][name]), name  # type: ignore[index]
+    assert column(whole, "val/perplexity") == column(resumed, "val/perplexity")
+    assert column(whole, "train/code_usage") == column(resumed, "train/code_usage")
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ((f"{QUANTIZER}.codes", "1"), "at least 2 codes"),
+        ((f"{QUANTIZER}.code_size", "0"), "code_size is 0"),
+        (("--data.image_size", "36"), "32 or 40"),
+        (("--model.code_sampler.init_args.temperature", "0"), "temperature"),
+        (("--model.code_sampler.init_args.top_k", "0"), "top_k"),
+        (("--model.prior_from", "1.5"), "prior_from"),
+        (("--model.commitment_weight", "-1"), "commitment"),
+        (("--trainer.max_epochs", "-1"), "planned end"),
+        (
+            ("--model.code_sampler.init_args.guidance", "2", f"{PRIOR}.condition_dropout", "0"),
+            "condition_dropout",
+        ),
+    ],
+)
+def test_bad_options_are_one_clear_message(
+    tiny: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], options: tuple[str, ...], says: str
+) -> None:
+    assert says in failed(capsys, *arguments(tiny, tmp_path, "--trainer.max_epochs", "1", *options))
+    assert not (tmp_path / "runs" / "vq_vae_landscapes" / "0" / "checkpoints").exists()
+
+
+def test_images_without_conditions(tmp_path: Path) -> None:
+    root = write_tiny_pictures(tmp_path / "pictures")
+    data = ["--data", str(ROOT / "configs" / "data" / "pictures.yaml"), "--trainer.max_epochs", "2"]
+    command = arguments(root, tmp_path)
+    assert main([*command[:3], *data, *command[3:]]) == 0
+    run = tmp_path / "runs" / "vq_vae_landscapes" / "0"
+    output = tmp_path / "samples.png"
+    checkpoint = str(run / "checkpoints" / "last.ckpt")
+    assert main(["sample", "--checkpoint", checkpoint, "--count", "2", "--output", str(output)]) == 0
+    assert output.is_file()
+
+
+def test_each_part_goes_through_the_whole_schedule() -> None:
+    assert share_of(Progress(6.0, 0.25), 0, 0.5) == Progress(6.0, 0.5)
+    assert share_of(Progress(12.0, 0.5), 0, 0.5) == Progress(12.0, 1.0)
+    assert share_of(Progress(18.0, 0.75), 0.5, 1) == Progress(6.0, 0.5)
+    assert share_of(Progress(6.0, 0.25), 0.5, 1) == Progress(0.0, 0.0)
+    assert share_of(Progress(0.0, 0.0), 0.5, 1) == Progress(0.0, 0.0)
+
+
+@pytest.mark.slow
+def test_two_processes_keep_equal_weights(tiny: Path, tmp_path: Path) -> None:
+    place = ["--trainer.accelerator", "cpu", "--trainer.devices", "2", "--trainer.strategy", "ddp"]
+    command = arguments(tiny, tmp_path, "--trainer.max_epochs", "4", *place)
+    subprocess.run([sys.executable, str(ROOT / "cli.py"), *command], cwd=ROOT, check=True, timeout=300)
+    run = tmp_path / "runs" / "vq_vae_landscapes" / "0"
+    assert column(run, "val/prior")[-1] < column(run, "val/prior")[0]
+    assert all(value > 0 for value in column(run, "val/code_usage"))
