@@ -32,7 +32,7 @@ class Autoencoder(LatentModule):
 
     def _code(self, batch: Batch) -> Coded:
         target = batch.image if batch.target is None else batch.target
-        vector = self._vector(batch.condition, len(batch))
+        vector = self.condition_vector(batch.condition, len(batch))
         mu, logvar = self.network.posterior(batch.image, vector)
         return Coded(self.network.decode(mu, vector), target, vector, mu, mu, logvar.detach())
 

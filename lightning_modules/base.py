@@ -11,6 +11,7 @@ from typing import ClassVar
 
 import torch
 from lightning.pytorch import LightningModule
+from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor, nn
 from torch.nn import Parameter
@@ -19,6 +20,7 @@ from torch.optim import Optimizer
 from vedute.batch import Batch, Condition, ConditionKind
 from vedute.conditions import parse_condition
 from vedute.errors import ConfigurationError
+from vedute.losses.objective import Objective
 from vedute.sampling.seeds import seeded_normal
 from vedute.schedules import Budget, Constant, Progress, Schedule
 
@@ -115,10 +117,18 @@ class ImageModule(LightningModule):
         batches = self.trainer.num_training_batches
         steps = self.trainer.fit_loop.epoch_loop.total_batch_idx + 1
         epoch = steps / batches if batches and batches != float("inf") else float(self.current_epoch)
-        # Lightning counts the steps of each optimiser, but plans one a batch.
+        # Lightning counts the steps of each optimiser, also towards max_steps, but plans one a batch.
         done = self.global_step / self.optimizer_steps_per_batch
-        fraction = min(1.0, done / total) if total != float("inf") else 0.0
-        return Progress(epoch, max([fraction, *(budget.fraction for budget in self._budgets())]))
+        shares = [budget.fraction for budget in self._budgets()]
+        if total != float("inf"):
+            shares.append(done / total)
+        if self.trainer.max_steps > 0:
+            shares.append(self.global_step / self.trainer.max_steps)
+        return Progress(epoch, min(1.0, max(shares, default=0.0)))
+
+    def fitting(self) -> bool:
+        """Whether this is a training (or a validation within one), beyond the check before it."""
+        return self.trainer.state.fn == TrainerFn.FITTING and not self.trainer.sanity_checking
 
     def _budgets(self) -> list[Budget]:
         """Return what ends the training by another measure than epochs."""
@@ -171,7 +181,10 @@ class GenerativeModule(ImageModule):
     """The promises of every generator; callbacks, metrics and verbs use nothing else."""
 
     has_encoder: ClassVar[bool] = False
-    """Whether ``reconstruct`` and ``embed`` work."""
+    """Whether ``reconstruct``, ``embed`` and ``decode`` work."""
+
+    decodes_condition: ClassVar[bool] = True
+    """Whether ``decode`` looks at the condition: an image can be decoded under another one then."""
 
     def sample(self, condition: Condition, seeds: Tensor) -> Tensor:
         """Generate one image per seed.
@@ -223,6 +236,41 @@ class GenerativeModule(ImageModule):
     def embed(self, batch: Batch) -> Tensor:
         """Return (N, D) float32: the batch's images as latent vectors."""
         raise ConfigurationError(f"{type(self).__name__} has no encoder: it cannot embed images.")
+
+    def condition_vector(self, condition: Condition, count: int) -> Tensor:
+        """Return the condition vectors (N, D) of ``count`` images; (N, 0) when the model is unconditional.
+
+        Raises:
+            ValueError: The model needs them and there are none.
+        """
+        if not self.condition_size:
+            return torch.zeros(count, 0, device=self.device)
+        if condition.vector is None:
+            raise ValueError(
+                f"{type(self).__name__} needs a condition vector of {self.condition_size} entries"
+            )
+        return condition.vector
+
+    def refuse_condition_images(self) -> None:
+        """Say that this approach has no input for condition images, where the data have some.
+
+        Raises:
+            ConfigurationError: They have.
+        """
+        if self.condition_channels:
+            raise ConfigurationError(
+                f"{type(self).__name__} has no input for condition images, but the data have masks. Leave "
+                "them out (data.condition none, or no data.mask_column), or choose a model that makes images "
+                "from masks."
+            )
+
+    def tell_validation(self, objective: Objective) -> None:
+        """Let an objective's balance see the means of its terms over the validation that ends."""
+        if not self.fitting():
+            return
+        logged = self.trainer.callback_metrics
+        terms = {name: f"val/{name}" for name in objective.weights}
+        objective.after_validation({name: float(logged[key]) for name, key in terms.items() if key in logged})
 
     def averaged_parameters(self) -> dict[str, Parameter]:
         """Return the weights that EMA averages, by name: all; a GAN returns its generator's."""

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
-from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor, nn
 
 from lightning_modules.base import GenerativeModule
 from vedute.batch import Batch, Condition
-from vedute.errors import ConfigurationError
 from vedute.losses.objective import Objective
 from vedute.losses.pixel import mean_squared_error, peak_signal_to_noise_ratio
-from vedute.losses.terms import ImageLoss, LossBalance
+from vedute.losses.terms import ImageLoss, ImageLosses, LossBalance
 from vedute.metrics.latent import LatentStatistics
 from vedute.networks.vae import VAENetwork
 from vedute.sampling.latents import LatentSampler, StandardNormal, build_sampler
@@ -24,6 +22,9 @@ from vedute.schedules import Schedule
 
 RECONSTRUCTION = "reconstruction"
 """Name of the term that every model of this kind has: MSE * number of training images."""
+
+LOGGED_NAMES = ("loss", "mse", "psnr", "active_units", "weight")
+"""Names that are logged beside the terms."""
 
 
 @dataclass
@@ -84,19 +85,9 @@ class LatentModule(GenerativeModule):
             ConfigurationError: The conditions are images, or a loss cannot be computed for these images.
         """
         super().__init__(**facts)
-        if self.condition_channels:
-            raise ConfigurationError(
-                f"{type(self).__name__} has no input for condition images, but the data have masks. Leave "
-                "them out (data.condition none, or no data.mask_column), or choose a model that makes images "
-                "from masks."
-            )
+        self.refuse_condition_images()
         self.network = network(self.image_size, self.image_channels, self.condition_size)
-        for name in losses or {}:
-            if not name.isidentifier() or hasattr(nn.ModuleDict, name):
-                raise ConfigurationError(
-                    f"model.losses: '{name}' cannot name a loss: take letters, digits and underscores."
-                )
-        self.losses = nn.ModuleDict(losses or {})
+        self.losses = ImageLosses(losses or {})
         self._reconstruction_weight = reconstruction_weight
         self._loss_schedules = dict(loss_schedules or {})
         self._loss_balance = loss_balance
@@ -113,8 +104,7 @@ class LatentModule(GenerativeModule):
 
     def check(self) -> None:
         """Make sure that every loss can be computed for these images."""
-        for _, loss in self._image_losses():
-            loss.check(self.image_size, self.image_channels)
+        self.losses.check(self.image_size, self.image_channels)
 
     def _compose(self, weights: Mapping[str, float]) -> None:
         """Build the objective from the image losses and a subclass's own terms.
@@ -126,18 +116,8 @@ class LatentModule(GenerativeModule):
             ConfigurationError: A loss has the name of a term that the model has anyway, or see ``Objective``.
         """
         own = {RECONSTRUCTION: self._reconstruction_weight, **weights}
-        for name in self.losses:
-            if name in own or name in ("loss", "mse", "psnr", "active_units", "weight"):
-                raise ConfigurationError(
-                    f"model.losses: {type(self).__name__} uses the name '{name}' itself: choose another."
-                )
-        terms = {**own, **{name: loss.weight for name, loss in self._image_losses()}}
+        terms = {**own, **self.losses.weights([*own, *LOGGED_NAMES])}
         self.objective = Objective(terms, self._loss_schedules, self._loss_balance)
-
-    def _image_losses(self) -> Iterator[tuple[str, ImageLoss]]:
-        for name, loss in self.losses.items():
-            assert isinstance(loss, ImageLoss)
-            yield name, loss
 
     @abstractmethod
     def _latent_terms(self, coded: Coded) -> dict[str, Tensor]:
@@ -161,20 +141,10 @@ class LatentModule(GenerativeModule):
         """Shape (Z,) of the noise that one image is made of."""
         return (self.network.latent_size,)
 
-    def _vector(self, condition: Condition, count: int) -> Tensor:
-        """Return the condition vector (N, D); (N, 0) when the model is unconditional."""
-        if self.condition_size and condition.vector is not None:
-            return condition.vector
-        if self.condition_size:
-            raise ValueError(
-                f"{type(self).__name__} needs a condition vector of {self.condition_size} entries"
-            )
-        return torch.zeros(count, 0, device=self.device)
-
     def _code(self, batch: Batch) -> Coded:
         """Encode and decode a batch."""
         target = batch.image if batch.target is None else batch.target
-        vector = self._vector(batch.condition, len(batch))
+        vector = self.condition_vector(batch.condition, len(batch))
         image, z, mu, logvar = self.network(batch.image, vector)
         return Coded(image, target, vector, z, mu, logvar)
 
@@ -186,8 +156,7 @@ class LatentModule(GenerativeModule):
             target: (N, C, H, W) in [0, 1].
         """
         reconstruction = mean_squared_error(image, target).mean() * self.train_size
-        further = {name: loss(image, target).mean() for name, loss in self._image_losses()}
-        return {RECONSTRUCTION: reconstruction, **further}
+        return {RECONSTRUCTION: reconstruction, **self.losses(image, target)}
 
     def _shared_step(self, batch: Batch, stage: str) -> Tensor:
         coded = self._code(batch)
@@ -247,25 +216,16 @@ class LatentModule(GenerativeModule):
         """Log the number of active latent dimensions."""
         self._log_latents("train")
 
-    def _fitting(self) -> bool:
-        """Whether this validation belongs to a training."""
-        return self.trainer.state.fn == TrainerFn.FITTING and not self.trainer.sanity_checking
-
     def on_validation_epoch_start(self) -> None:
         """Start the epoch's latent statistics; fit the sampler to the training epoch before it."""
         self._latents("val").reset()
-        if self.latent_collected is not None and self._fitting():
+        if self.latent_collected is not None and self.fitting():
             self.latent_sampler.fit(self.latent_collected)
 
     def on_validation_epoch_end(self) -> None:
         """Log the number of active latent dimensions, and let the loss balance see the losses."""
         self._log_latents("val")
-        if self._fitting():
-            logged = self.trainer.callback_metrics
-            terms = {name: f"val/{name}" for name in self.objective.weights}
-            self.objective.after_validation(
-                {name: float(logged[key]) for name, key in terms.items() if key in logged}
-            )
+        self.tell_validation(self.objective)
 
     def on_test_epoch_end(self) -> None:
         """Log the number of active latent dimensions."""
@@ -273,17 +233,17 @@ class LatentModule(GenerativeModule):
 
     def generate(self, condition: Condition, noise: Tensor) -> Tensor:
         """Decode one latent vector per row of noise (N, Z); see the base class."""
-        vector = self._vector(condition.to(self.device), len(noise))
+        vector = self.condition_vector(condition.to(self.device), len(noise))
         latents = self.latent_sampler(noise.to(self.device), vector)
         return self.network.decode(latents, vector)
 
     def embed(self, batch: Batch) -> Tensor:
         """Return the posterior means, (N, Z)."""
-        return self.network.posterior(batch.image, self._vector(batch.condition, len(batch)))[0]
+        return self.network.posterior(batch.image, self.condition_vector(batch.condition, len(batch)))[0]
 
     def decode(self, latents: Tensor, condition: Condition) -> Tensor:
         """Decode latent vectors (N, Z): (N, C, H, W) in [0, 1]."""
-        vector = self._vector(condition.to(self.device), len(latents))
+        vector = self.condition_vector(condition.to(self.device), len(latents))
         return self.network.decode(latents.to(self.device), vector)
 
     def reconstruct(self, batch: Batch) -> Tensor:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import torch
@@ -21,7 +21,7 @@ from vedute.errors import ConfigurationError
 from vedute.losses.adversarial import AdversarialLoss, NonSaturating, feature_distance, gradient_penalty
 from vedute.losses.variational import kl_per_dimension
 from vedute.networks.discriminators import Discriminator, ProjectionDiscriminator, choose_levels
-from vedute.schedules import Progress, Schedule
+from vedute.schedules import Schedule
 
 
 @dataclass
@@ -127,12 +127,6 @@ class VAEGAN(LatentModule):
             for name, parameter in super().averaged_parameters().items()
             if name.startswith("network.")
         }
-
-    def progress(self) -> Progress:
-        """Return how far the attached trainer is; ``max_steps`` counts the steps of both optimisers."""
-        progress, steps = super().progress(), self.trainer.max_steps
-        limited = min(1.0, self.global_step / steps) if steps > 0 else 0.0
-        return replace(progress, fraction=max(progress.fraction, limited))
 
     def configure_optimizers(  # type: ignore[override]  # several, where the base has one
         self,

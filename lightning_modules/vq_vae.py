@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, ClassVar, cast
 
 import torch
-from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor, nn
 from torch.nn import Parameter
@@ -16,11 +15,10 @@ from vedute.batch import Batch, Condition
 from vedute.errors import ConfigurationError
 from vedute.losses.objective import Objective
 from vedute.losses.pixel import mean_squared_error, peak_signal_to_noise_ratio
-from vedute.losses.terms import ImageLoss, LossBalance
+from vedute.losses.terms import ImageLoss, ImageLosses, LossBalance
 from vedute.metrics.codes import CodeUsage
 from vedute.networks.code_prior import CodePrior, CodeSampler
 from vedute.networks.vq_autoencoder import VQAutoencoder
-from vedute.sampling.seeds import seeded_normal
 from vedute.schedules import Progress, Schedule
 
 _STAGES = ("train", "val", "test")
@@ -49,6 +47,7 @@ class VQVAE(GenerativeModule):
     """
 
     has_encoder: ClassVar[bool] = True
+    decodes_condition: ClassVar[bool] = False  # the codes say everything
 
     def __init__(
         self,
@@ -87,12 +86,7 @@ class VQVAE(GenerativeModule):
                 guidance is asked for but nothing is learned without conditions.
         """
         super().__init__(**facts)
-        if self.condition_channels:
-            raise ConfigurationError(
-                f"{type(self).__name__} has no input for condition images, but the data have masks. Leave "
-                "them out (data.condition none, or no data.mask_column), or choose a model that makes images "
-                "from masks."
-            )
+        self.refuse_condition_images()
         if prior_from is not None and not 0 < prior_from < 1:
             raise ConfigurationError(
                 f"model.prior_from is a share of the run in (0, 1), or null: train both all the time; got "
@@ -109,29 +103,17 @@ class VQVAE(GenerativeModule):
                 "condition: it needs data with conditions and a condition_dropout above 0 (e.g. 0.1). Set "
                 "guidance to 1 to go without."
             )
-        for name in losses or {}:
-            if not name.isidentifier() or hasattr(nn.ModuleDict, name) or name in (*_OWN_TERMS, *_LOGGED):
-                raise ConfigurationError(
-                    f"model.losses: '{name}' cannot name a loss: it is taken, or no name of letters, digits "
-                    "and underscores."
-                )
-        self.losses = nn.ModuleDict(losses or {})
+        self.losses = ImageLosses(losses or {})
         weights = dict(
             zip(_OWN_TERMS, (reconstruction_weight, commitment_weight, prior_weight), strict=True),
         )
-        weights |= {name: loss.weight for name, loss in self._image_losses()}
+        weights |= self.losses.weights([*_OWN_TERMS, *_LOGGED])
         self.objective = Objective(weights, loss_schedules, loss_balance)
         self.code_usage = nn.ModuleDict({f"{stage}_codes": CodeUsage(codes) for stage in _STAGES})
 
     def check(self) -> None:
         """Make sure that every loss can be computed for these images."""
-        for _, loss in self._image_losses():
-            loss.check(self.image_size, self.image_channels)
-
-    def _image_losses(self) -> Iterator[tuple[str, ImageLoss]]:
-        for name, loss in self.losses.items():
-            assert isinstance(loss, ImageLoss)
-            yield name, loss
+        self.losses.check(self.image_size, self.image_channels)
 
     def described_networks(self) -> dict[str, tuple[nn.Module, tuple[Tensor, ...]]]:
         """Return autoencoder and prior with the example inputs of one image."""
@@ -148,16 +130,6 @@ class VQVAE(GenerativeModule):
         """
         named = super().averaged_parameters()
         return {name: value for name, value in named.items() if not name.startswith("network.encoder.")}
-
-    def _vector(self, condition: Condition, count: int) -> Tensor:
-        """Return the condition vector (N, D); (N, 0) when the model is unconditional."""
-        if self.condition_size and condition.vector is not None:
-            return condition.vector
-        if self.condition_size:
-            raise ValueError(
-                f"{type(self).__name__} needs a condition vector of {self.condition_size} entries"
-            )
-        return torch.zeros(count, 0, device=self.device)
 
     def _learning(self) -> tuple[bool, bool]:
         """Return whether the autoencoder learns now, and whether the prior does."""
@@ -182,12 +154,12 @@ class VQVAE(GenerativeModule):
             target = batch.image if batch.target is None else batch.target
             terms["reconstruction"] = mean_squared_error(image, target).mean() * self.train_size
             terms["commitment"] = quantised.commitment.mean() * self.train_size
-            terms |= {name: loss(image, target).mean() for name, loss in self._image_losses()}
+            terms |= self.losses(image, target)
         else:
             with torch.no_grad():
                 quantised = self.network.quantize(self.network.encode(batch.image))
         if prior:
-            vector = self._vector(batch.condition, len(batch))
+            vector = self.condition_vector(batch.condition, len(batch))
             terms["prior"] = self.prior.loss(quantised.codes, vector).mean()
         return terms, image, quantised.codes
 
@@ -252,12 +224,7 @@ class VQVAE(GenerativeModule):
     def on_validation_epoch_end(self) -> None:
         """Log how much of the codebook was used, and let the loss balance see the losses."""
         self._log_usage("val")
-        if self.trainer.state.fn == TrainerFn.FITTING and not self.trainer.sanity_checking:
-            logged = self.trainer.callback_metrics
-            terms = {name: f"val/{name}" for name in self.objective.weights}
-            self.objective.after_validation(
-                {name: float(logged[key]) for name, key in terms.items() if key in logged}
-            )
+        self.tell_validation(self.objective)
 
     def on_test_epoch_start(self) -> None:
         """Start counting the codes of the split."""
@@ -303,13 +270,9 @@ class VQVAE(GenerativeModule):
 
         The nearer the noise is to 0, the likelier the codes; 0 is the likeliest code everywhere.
         """
-        vector = self._vector(condition.to(self.device), len(noise))
+        vector = self.condition_vector(condition.to(self.device), len(noise))
         codes = self.prior.generate(vector, noise.to(self.device), self.code_sampler)
         return self.network.decode(self.network.look_up(codes))
-
-    def sample(self, condition: Condition, seeds: Tensor) -> Tensor:
-        """Draw the codes of one image per seed, and decode them; see the base class."""
-        return self.generate(condition, seeded_normal(seeds, self.latent_shape, self.device))
 
     def embed(self, batch: Batch) -> Tensor:
         """Return the quantised maps, flattened: (N, code size * T) float32."""

@@ -42,6 +42,7 @@ class Painter:
         self.condition_kind: ConditionKind = kind
         self.condition_names = [] if kind in ("none", "image") else ["red", "green", "blue"]
         self.has_encoder = has_encoder
+        self.decodes_condition = True
         self.latent_shape: tuple[int, ...] | None = (4,) if driven else None
         self.calls = 0
 

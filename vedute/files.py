@@ -14,7 +14,6 @@ import platformdirs
 
 from vedute.errors import VeduteError
 
-
 WEIGHTS = "VEDUTE_WEIGHTS"
 """The environment variable that names the folder of pretrained weights."""
 

@@ -44,6 +44,8 @@ class Generator(Protocol):
 class LatentGenerator(Generator, Protocol):
     """A generator whose noise or latent vectors can be changed, where it says that it has any."""
 
+    decodes_condition: bool
+
     @property
     def latent_shape(self) -> tuple[int, ...] | None:
         """Shape of the noise of one image; None: it is not driven by noise of a fixed shape."""

@@ -16,6 +16,7 @@ _IRRELEVANT = (
     r".*`isinstance\(treespec, LeafSpec\)` is deprecated.*",
     r".*Detected call of `lr_scheduler.step\(\)` before `optimizer.step\(\)`.*",  # with a GradScaler's skip
     r".*The dirpath has changed.*",
+    r".*is an instance of `nn.Module` and is already saved during checkpointing.*",  # as options
     r".*srun` command is available on your system but is not used.*",
 )
 

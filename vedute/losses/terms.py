@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from torch import Tensor, nn
 
@@ -47,6 +47,57 @@ class ImageLoss(nn.Module, ABC):
             ConfigurationError: It does not, or its pretrained weights are absent.
         """
         return
+
+
+class ImageLosses(nn.ModuleDict):
+    """Image losses by the names that a user gave them."""
+
+    def __init__(self, losses: Mapping[str, ImageLoss]) -> None:
+        """Keep them.
+
+        Raises:
+            ConfigurationError: A name that is none.
+        """
+        for name in losses:
+            if not name.isidentifier() or hasattr(nn.ModuleDict, name):
+                raise ConfigurationError(
+                    f"model.losses: '{name}' cannot name a loss: take letters, digits and underscores."
+                )
+        super().__init__(losses)
+
+    def _each(self) -> Iterator[tuple[str, ImageLoss]]:
+        for name, loss in self.items():
+            assert isinstance(loss, ImageLoss)
+            yield name, loss
+
+    def weights(self, taken: Sequence[str]) -> dict[str, float]:
+        """Return the weight of each loss.
+
+        Args:
+            taken: Names that the model uses itself.
+
+        Raises:
+            ConfigurationError: A loss has one of them.
+        """
+        for name in self:
+            if name in taken:
+                raise ConfigurationError(
+                    f"model.losses: the model itself uses the name '{name}': choose another."
+                )
+        return {name: loss.weight for name, loss in self._each()}
+
+    def check(self, image_size: tuple[int, int], channels: int) -> None:
+        """Make sure that each works on images of ``image_size`` pixels with ``channels`` channels.
+
+        Raises:
+            ConfigurationError: One does not.
+        """
+        for _, loss in self._each():
+            loss.check(image_size, channels)
+
+    def forward(self, image: Tensor, target: Tensor) -> dict[str, Tensor]:
+        """Return the mean of each loss over images (N, C, H, W) in [0, 1] and their targets."""
+        return {name: loss(image, target).mean() for name, loss in self._each()}
 
 
 class LossBalance(nn.Module, ABC):

@@ -143,11 +143,16 @@ class Refine(Strategy):
         self.noise = noise
 
     def check(self, model: LatentGenerator) -> None:
-        """Refuse models without an encoder."""
+        """Refuse models without an encoder, and those that decode the same under any condition."""
         if not model.has_encoder:
             raise ConfigurationError(
                 f"The strategy refine encodes images, but {type(model).__name__} has no encoder: choose "
                 "another strategy, or a checkpoint of an autoencoder."
+            )
+        if model.condition_names and not model.decodes_condition:
+            raise ConfigurationError(
+                f"The strategy refine decodes an image under the wanted condition, but {type(model).__name__} "
+                "decodes without conditions: the image would stay as it is. Choose another strategy."
             )
 
     def generate(self, model: LatentGenerator, condition: Condition, seeds: Tensor) -> Tensor:
