@@ -22,7 +22,7 @@ from vedute.conditions import parse_condition
 from vedute.errors import ConfigurationError
 from vedute.losses.objective import Objective
 from vedute.sampling.seeds import seeded_normal
-from vedute.schedules import Budget, Constant, Progress, Schedule
+from vedute.schedules import Budget, Constant, Progress, Schedule, follows_fraction
 
 _SHOWN_TRAINING = ("loss", "psnr", "kl", "accuracy")
 _SHOWN_AFTER = ("loss", "accuracy", "mae", "rank_correlation", "iou")
@@ -96,8 +96,33 @@ class ImageModule(LightningModule):
         return (self.image_channels, *self.image_size)
 
     def setup(self, stage: str) -> None:
-        """Lay the weights out channels last, which convolutions on CPUs and GPUs prefer."""
+        """Lay the weights out channels last, which convolutions on CPUs and GPUs prefer.
+
+        Raises:
+            ConfigurationError: Something follows the share of a training that has no planned end.
+        """
         self.to(memory_format=torch.channels_last)
+        if stage == "fit":
+            for name, schedule in self.schedules().items():
+                if follows_fraction(schedule):
+                    self.require_planned_end(name)
+
+    def schedules(self) -> dict[str, Schedule]:
+        """Return all schedules by the options that they are given with."""
+        return {"learning_rate_schedule": self._schedule}
+
+    def require_planned_end(self, option: str) -> None:
+        """Make sure that the training has a planned end, which ``option`` needs.
+
+        Raises:
+            ConfigurationError: It has none.
+        """
+        endless = self.trainer.max_epochs in (None, -1) and self.trainer.max_steps == -1
+        if endless and not any(budget.limited for budget in self._budgets()):
+            raise ConfigurationError(
+                f"{option} follows the share of the training that is done, which needs a planned end: set "
+                "trainer.max_epochs, trainer.max_steps or budget.minutes."
+            )
 
     def check(self) -> None:
         """Make sure of what training needs and a use of the trained model does not.
@@ -115,13 +140,15 @@ class ImageModule(LightningModule):
         """Return how far the attached trainer is."""
         total = self.trainer.estimated_stepping_batches
         batches = self.trainer.num_training_batches
-        steps = self.trainer.fit_loop.epoch_loop.total_batch_idx + 1
+        # Batches done: in a training step without the one at work, for a rate after it with it.
+        done = self.trainer.fit_loop.epoch_loop.batch_progress.total
+        steps: int = getattr(done, "processed")  # noqa: B009  # Lightning's types know less than its objects
         epoch = steps / batches if batches and batches != float("inf") else float(self.current_epoch)
         # Lightning counts the steps of each optimiser, also towards max_steps, but plans one a batch.
-        done = self.global_step / self.optimizer_steps_per_batch
+        stepped = self.global_step / self.optimizer_steps_per_batch
         shares = [budget.fraction for budget in self._budgets()]
         if total != float("inf"):
-            shares.append(done / total)
+            shares.append(stepped / total)
         if self.trainer.max_steps > 0:
             shares.append(self.global_step / self.trainer.max_steps)
         return Progress(epoch, min(1.0, max(shares, default=0.0)))
@@ -141,18 +168,7 @@ class ImageModule(LightningModule):
         return self.scheduled(optimizer, self._schedule)
 
     def scheduled(self, optimizer: Optimizer, schedule: Schedule) -> OptimizerLRSchedulerConfig:
-        """Let an optimiser's rate follow a schedule, step by step.
-
-        Raises:
-            ConfigurationError: The schedule changes, but training has no planned end.
-        """
-        endless = self.trainer.max_epochs in (None, -1) and self.trainer.max_steps == -1
-        limited = any(budget.limited for budget in self._budgets())
-        if endless and not limited and not isinstance(schedule, Constant):
-            raise ConfigurationError(
-                "A learning_rate_schedule needs a planned end: set trainer.max_epochs, trainer.max_steps or "
-                "budget.minutes."
-            )
+        """Let an optimiser's rate follow a schedule, step by step."""
         scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda _: schedule(self.progress()))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 

@@ -6,9 +6,7 @@ from typing import Any
 
 from torch import Tensor
 
-from lightning_modules.latent import Coded, LatentModule
-from vedute.errors import ConfigurationError
-from vedute.losses.variational import free_bits, kl_per_dimension
+from lightning_modules.latent import Coded, LatentModule, check_free_bits, kl_values
 
 
 class CVAE(LatentModule):
@@ -25,19 +23,18 @@ class CVAE(LatentModule):
 
         Args:
             kl_weight: Weight of the KL divergence.
-            kl_free_bits: Nats that each latent dimension may cost on average before the loss counts them.
+            kl_free_bits: Nats that each latent dimension of an image may cost before the loss counts them.
             options: See ``LatentModule`` and ``ImageModule``.
 
         Raises:
             ConfigurationError: ``kl_free_bits`` is negative; and see the bases.
         """
         super().__init__(**options)
-        if kl_free_bits < 0:
-            raise ConfigurationError(f"model.kl_free_bits is {kl_free_bits}: give at least 0 nats.")
-        self.kl_weight = kl_weight
-        self.kl_free_bits = kl_free_bits
+        self.kl_free_bits = check_free_bits(kl_free_bits)
         self._compose({"kl": kl_weight})
 
     def _latent_terms(self, coded: Coded) -> dict[str, Tensor]:
-        kl = kl_per_dimension(coded.mu, coded.logvar)  # (N, Z)
-        return {"kl": free_bits(kl, self.kl_free_bits).mean()}
+        return {"kl": kl_values(coded, self.kl_free_bits)[0]}
+
+    def _latent_values(self, coded: Coded) -> dict[str, Tensor]:
+        return {"kl": kl_values(coded, 0.0)[1]}  # as it is, free or not

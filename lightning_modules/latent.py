@@ -12,11 +12,14 @@ from torch import Tensor, nn
 
 from lightning_modules.base import GenerativeModule
 from vedute.batch import Batch, Condition
+from vedute.errors import ConfigurationError
 from vedute.losses.objective import Objective
 from vedute.losses.pixel import mean_squared_error, peak_signal_to_noise_ratio
 from vedute.losses.terms import ImageLoss, ImageLosses, LossBalance
+from vedute.losses.variational import free_bits, kl_per_dimension
 from vedute.metrics.latent import LatentStatistics
 from vedute.networks.vae import VAENetwork
+from vedute.sampling.fitting import SamplerFitting
 from vedute.sampling.latents import LatentSampler, StandardNormal, build_sampler
 from vedute.schedules import Schedule
 
@@ -25,6 +28,31 @@ RECONSTRUCTION = "reconstruction"
 
 LOGGED_NAMES = ("loss", "mse", "psnr", "active_units", "weight")
 """Names that are logged beside the terms."""
+
+
+def kl_values(coded: Coded, minimum: float) -> tuple[Tensor, Tensor]:
+    """Return the term ``kl`` of a loss and what is logged of it: means over a batch, in nats.
+
+    Args:
+        coded: A batch on its way through the network.
+        minimum: Nats of each dimension of each image that the term does not count below.
+
+    Returns:
+        With and without ``minimum``.
+    """
+    kl = kl_per_dimension(coded.mu, coded.logvar)  # (N, Z)
+    return free_bits(kl, minimum).mean(), kl.sum(dim=1).mean()
+
+
+def check_free_bits(minimum: float) -> float:
+    """Return ``minimum``.
+
+    Raises:
+        ConfigurationError: It is negative or no number.
+    """
+    if not 0 <= minimum < float("inf"):
+        raise ConfigurationError(f"model.kl_free_bits is {minimum}: give nats of at least 0.")
+    return minimum
 
 
 @dataclass
@@ -94,7 +122,8 @@ class LatentModule(GenerativeModule):
         self.latent_sampler = build_sampler(
             latent_sampler, self.condition_kind, self.condition_size, self.network.latent_size
         )
-        self.latent_collected = self.latent_sampler.collector()
+        self.latent_fitting = SamplerFitting(self.latent_sampler, self.train_size)
+        self._fitted = False
         self.latent_statistics = nn.ModuleDict(
             {
                 f"{stage}_latents": LatentStatistics(self.network.latent_size)
@@ -126,6 +155,11 @@ class LatentModule(GenerativeModule):
     def _latent_values(self, coded: Coded) -> dict[str, Tensor]:
         """Return further values to log."""
         return {}
+
+    def schedules(self) -> dict[str, Schedule]:
+        """Return all schedules by the options that they are given with."""
+        own = {f"loss_schedules ({name})": schedule for name, schedule in self._loss_schedules.items()}
+        return {**super().schedules(), **own}
 
     def described_networks(self) -> dict[str, tuple[nn.Module, tuple[Tensor, ...]]]:
         """Return the network with one example image and condition."""
@@ -176,8 +210,9 @@ class LatentModule(GenerativeModule):
             loss: Tensor
             loss, weights = self.objective(terms, self.progress(), coded.image)
             values |= {f"weight/{name}": weight for name, weight in weights.items()}
-            if self.latent_collected is not None:
-                self.latent_collected.update(coded.z, self.latent_sampler.weights(coded.vector))
+            self.latent_fitting.collect(coded.z, self.latent_sampler.weights(coded.vector))
+            if self.trainer.world_size > 1:
+                loss = loss + self.losses.rest()
         else:
             loss = self.objective.plain(terms)
         self._latents(stage).update(coded.mu, coded.logvar)
@@ -209,18 +244,24 @@ class LatentModule(GenerativeModule):
     def on_train_epoch_start(self) -> None:
         """Start the epoch's latent statistics."""
         self._latents("train").reset()
-        if self.latent_collected is not None:
-            self.latent_collected.reset()
+        self.latent_fitting.restart()
+        self._fitted = False
+
+    def _fit_sampler(self) -> None:
+        self.latent_fitting.fit(self.latent_sampler, self.trainer.world_size)
+        self._fitted = True
 
     def on_train_epoch_end(self) -> None:
-        """Log the number of active latent dimensions."""
+        """Log the number of active latent dimensions; fit the sampler where no validation did."""
         self._log_latents("train")
+        if not self._fitted:
+            self._fit_sampler()
 
     def on_validation_epoch_start(self) -> None:
         """Start the epoch's latent statistics; fit the sampler to the training epoch before it."""
         self._latents("val").reset()
-        if self.latent_collected is not None and self.fitting():
-            self.latent_sampler.fit(self.latent_collected)
+        if self.fitting():
+            self._fit_sampler()
 
     def on_validation_epoch_end(self) -> None:
         """Log the number of active latent dimensions, and let the loss balance see the losses."""

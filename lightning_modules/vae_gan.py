@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
@@ -14,12 +15,11 @@ from torch import Tensor, nn
 from torch.nn import Parameter
 
 from lightning_modules.base import OptimizerFactory
-from lightning_modules.latent import Coded, LatentModule
+from lightning_modules.latent import Coded, LatentModule, check_free_bits, kl_values
 from vedute.augment.differentiable import DiffAugment, Policy
 from vedute.batch import Batch
 from vedute.errors import ConfigurationError
 from vedute.losses.adversarial import AdversarialLoss, NonSaturating, feature_distance, gradient_penalty
-from vedute.losses.variational import kl_per_dimension
 from vedute.networks.discriminators import Discriminator, ProjectionDiscriminator, choose_levels
 from vedute.schedules import Schedule
 
@@ -57,6 +57,7 @@ class VAEGAN(LatentModule):
         discriminator: Callable[[tuple[int, int], int, int], Discriminator] = ProjectionDiscriminator,
         adversarial: AdversarialLoss | None = None,
         kl_weight: float = 1.0,
+        kl_free_bits: float = 0.0,
         feature_weight: float = 1000.0,
         adversarial_weight: float = 100.0,
         feature_levels: list[int] | None = None,
@@ -74,6 +75,7 @@ class VAEGAN(LatentModule):
             discriminator: From image size, image channels and condition size to the discriminator.
             adversarial: What discriminator and generator minimise; null: non-saturating cross-entropy.
             kl_weight: Weight of the KL divergence.
+            kl_free_bits: Nats that each latent dimension of an image may cost before the loss counts them.
             feature_weight: Weight of the distance in features.
             adversarial_weight: Weight of the adversarial loss.
             feature_levels: Which of the discriminator's feature maps are compared, 0 the finest; null: all.
@@ -89,7 +91,8 @@ class VAEGAN(LatentModule):
             ConfigurationError: A number is out of range, or the discriminator has no such feature map.
         """
         super().__init__(**options)
-        if penalty_weight < 0 or penalty_every < 1 or (gradient_clip is not None and gradient_clip <= 0):
+        known = 0 <= penalty_weight < math.inf and penalty_every >= 1
+        if not known or (gradient_clip is not None and not gradient_clip > 0):
             raise ConfigurationError(
                 f"{type(self).__name__} needs penalty_weight >= 0, penalty_every >= 1 and gradient_clip > 0 "
                 f"(or null); got {penalty_weight}, {penalty_every}, {gradient_clip}."
@@ -105,6 +108,7 @@ class VAEGAN(LatentModule):
         self._discriminator_schedule = discriminator_schedule or self._schedule
         self._gradient_clip = gradient_clip
         self._augment = DiffAugment(augment or [])
+        self.kl_free_bits = check_free_bits(kl_free_bits)
         self._compose({"kl": kl_weight, "feature": feature_weight, "adversarial": adversarial_weight})
 
     def setup(self, stage: str) -> None:
@@ -114,6 +118,10 @@ class VAEGAN(LatentModule):
         if isinstance(strategy, DDPStrategy):
             # Each backward pass leaves the other network's weights without gradients, on all ranks alike.
             strategy._ddp_kwargs.setdefault("find_unused_parameters", True)
+
+    def schedules(self) -> dict[str, Schedule]:
+        """Return all schedules by the options that they are given with."""
+        return {**super().schedules(), "discriminator_schedule": self._discriminator_schedule}
 
     def described_networks(self) -> dict[str, tuple[nn.Module, tuple[Tensor, ...]]]:
         """Return network and discriminator with one example image and condition."""
@@ -223,7 +231,7 @@ class VAEGAN(LatentModule):
         if not self.training:  # training logs what the discriminator thought when it learned
             coded.judged = self._opinions(real, opinion.logits)
         return {
-            "kl": kl_per_dimension(coded.mu, coded.logvar).sum(dim=1).mean(),
+            "kl": kl_values(coded, self.kl_free_bits)[0],
             "feature": feature_distance(
                 [opinion.features[level][:count] for level in self._levels],
                 [truth.features[level] for level in self._levels],
@@ -233,4 +241,4 @@ class VAEGAN(LatentModule):
 
     def _latent_values(self, coded: Coded) -> dict[str, Tensor]:
         assert isinstance(coded, Generated)
-        return coded.judged
+        return {"kl": kl_values(coded, 0.0)[1], **coded.judged}

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, ClassVar, cast
 
 import torch
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor, nn
 from torch.nn import Parameter
+from torch.optim import Optimizer
 
 from lightning_modules.base import GenerativeModule
 from vedute.batch import Batch, Condition
@@ -38,9 +39,10 @@ class VQVAE(GenerativeModule):
     e.g. 0.5, the autoencoder learns until then and is frozen afterwards, while the prior learns on codes
     that do not change any more; each goes through the whole learning rate schedule in its part.
 
-    ``val/loss`` is the sum of all terms in both parts, so it can decide ``best.ckpt``: up to constants it
-    is the length of a description of an image, codes first, then what they do not tell. Before the
-    prior has learned anything its term is ln K, as codes are told apart without knowledge.
+    ``val/loss`` is the weighted sum of all terms in both parts, so it can decide ``best.ckpt``: the
+    autoencoder lowers it first, the prior then. The terms have different units (an MSE times a number of
+    images, nats per code), so it is no likelihood. Before the prior has learned anything its term is
+    ln K, that of K codes which are equally likely.
 
     Source: van den Oord et al. 2017, https://arxiv.org/abs/1711.00937; the transformer as prior after
     Esser et al. 2021, https://arxiv.org/abs/2012.09841.
@@ -109,11 +111,27 @@ class VQVAE(GenerativeModule):
         )
         weights |= self.losses.weights([*_OWN_TERMS, *_LOGGED])
         self.objective = Objective(weights, loss_schedules, loss_balance)
+        self._at_rest: list[Parameter] = []
         self.code_usage = nn.ModuleDict({f"{stage}_codes": CodeUsage(codes) for stage in _STAGES})
 
     def check(self) -> None:
         """Make sure that every loss can be computed for these images."""
         self.losses.check(self.image_size, self.image_channels)
+
+    def setup(self, stage: str) -> None:
+        """Prepare the weights' layout.
+
+        Raises:
+            ConfigurationError: The run has no planned end, of which ``prior_from`` could be a share.
+        """
+        super().setup(stage)
+        if stage == "fit" and self.prior_from is not None:
+            self.require_planned_end("model.prior_from")
+
+    def schedules(self) -> dict[str, Schedule]:
+        """Return all schedules by the options that they are given with."""
+        own = {f"loss_schedules ({name})": one for name, one in self.objective.schedules.items()}
+        return {**super().schedules(), **own}
 
     def described_networks(self) -> dict[str, tuple[nn.Module, tuple[Tensor, ...]]]:
         """Return autoencoder and prior with the example inputs of one image."""
@@ -172,11 +190,17 @@ class VQVAE(GenerativeModule):
         self._usage("train").update(codes)
         values = {**terms, **{f"weight/{name}": weight for name, weight in weights.items()}}
         self._log(batch, "train", loss, values, image)
-        if self.trainer.world_size > 1 and self.prior_from is not None:
+        resting = [self.prior] if not prior else [] if autoencoder else [self.network, self.losses]
+        self._at_rest = [weight for part in resting for weight in part.parameters() if weight.requires_grad]
+        if self.trainer.world_size > 1:
             # Processes that share gradients wait for those of every weight, also of one that rests.
-            idle = self.prior if autoencoder else self.network
-            loss = loss + 0.0 * torch.stack([weight.sum() for weight in idle.parameters()]).sum()
+            loss = loss + self.losses.rest() + 0.0 * sum(weight.sum() for weight in self._at_rest)
         return loss
+
+    def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
+        """Leave what rests as it is: by a gradient of 0, momentum and weight decay would move it."""
+        for weight in self._at_rest:
+            pass
 
     def _log(
         self, batch: Batch, stage: str, loss: Tensor, values: dict[str, Tensor | float], image: Tensor | None
@@ -235,30 +259,27 @@ class VQVAE(GenerativeModule):
         self._log_usage("test")
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
-        """Build the optimiser; with ``prior_from``, autoencoder and prior each follow their own schedule.
-
-        Raises:
-            ConfigurationError: The run has no planned end, of which ``prior_from`` could be a share.
-        """
+        """Build the optimiser; with ``prior_from``, autoencoder and prior each have a whole schedule."""
         if self.prior_from is None:
             return super().configure_optimizers()
         start = self.prior_from
-        endless = self.trainer.max_epochs in (None, -1) and self.trainer.max_steps == -1
-        if endless and not any(budget.limited for budget in self._budgets()):
-            raise ConfigurationError(
-                "model.prior_from is a share of the run, so it needs a planned end: set trainer.max_epochs, "
-                "trainer.max_steps or budget.minutes."
-            )
-        groups = [{"params": list(part.parameters())} for part in (self.network, self.prior)]
+        parts = (self.network.parameters(), self.prior.parameters(), self._loss_parameters())
+        rates: list[Callable[[int], float]] = [
+            lambda _: self._schedule(share_of(self.progress(), 0, start)),
+            lambda _: self._schedule(share_of(self.progress(), start, 1)),
+            lambda _: self._schedule(self.progress()),
+        ]
+        groups = [{"params": [weight for weight in part if weight.requires_grad]} for part in parts]
+        if not groups[-1]["params"]:
+            groups, rates = groups[:-1], rates[:-1]
         optimizer = self._optimizer(cast(list[Parameter], groups))  # torch also takes groups
-        scheduler = torch.optim.lr_scheduler.LambdaLR(
-            optimizer,
-            [
-                lambda _: self._schedule(share_of(self.progress(), 0, start)),
-                lambda _: self._schedule(share_of(self.progress(), start, 1)),
-            ],
-        )
+        scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, rates)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+    def _loss_parameters(self) -> Iterator[Parameter]:
+        """Return what losses and their balance learn, e.g. a variance."""
+        yield from self.losses.parameters()
+        yield from self.objective.parameters()
 
     @property
     def latent_shape(self) -> tuple[int, ...]:

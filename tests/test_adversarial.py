@@ -16,8 +16,8 @@ from vedute.losses.adversarial import (
     RelativisticPaired,
     feature_distance,
     gradient_penalty,
-    gradient_ratio,
 )
+from vedute.losses.gradients import gradient_norms
 from vedute.losses.objective import Objective
 from vedute.schedules import Progress
 
@@ -87,7 +87,35 @@ def test_the_balanced_term_pulls_as_strongly_as_the_others() -> None:
         torch.autograd.grad(losses[name] * active[name], image, retain_graph=True)[0] for name in losses
     ]
     assert gradients[1].norm() == pytest.approx(0.5 * gradients[0].norm().item(), rel=1e-4)
-    assert gradient_ratio(losses["reconstruction"], 0 * losses["adversarial"], image, limit=9).item() == 9
+    losses["adversarial"] = 0 * losses["adversarial"]
+    assert objective(losses, Progress(0, 0), image)[1]["adversarial"] == 0.5 * 1e4, "the limit"
+
+
+def test_a_term_beside_kl_alone_keeps_its_weight() -> None:
+    image, kl = torch.rand(2, 3, 4, 4, requires_grad=True), torch.ones((), requires_grad=True)
+    losses = {"reconstruction": image.square().mean(), "kl": 2 * kl, "adversarial": 1e-3 * image.sum()}
+    weights = {"reconstruction": 0.0, "kl": 1.0, "adversarial": 0.5}
+    objective = Objective(weights, balance=AdversarialBalance())
+    for given in (image, None):
+        total, active = objective(losses, Progress(0, 0), given)
+        assert active == weights
+    total.backward()
+    with torch.no_grad():
+        assert objective(losses, Progress(0, 0), image)[1] == weights
+
+
+def test_processes_have_one_multiplier(monkeypatch: pytest.MonkeyPatch) -> None:
+    image = torch.rand(2, 3, 4, 4, requires_grad=True)
+    losses = {"reconstruction": 50 * image.square().mean(), "adversarial": 1e-3 * image.sum()}
+    norms = torch.stack(list(gradient_norms(losses, image).values()))
+    other = torch.tensor([7.0, 0.3])  # of the other process
+    monkeypatch.setattr(torch.distributed, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.distributed, "get_world_size", lambda: 2)
+    monkeypatch.setattr(torch.distributed, "all_reduce", lambda found: found.add_(other))
+    weights = {"reconstruction": 1.0, "adversarial": 1.0}
+    active = Objective(weights, balance=AdversarialBalance())(losses, Progress(0, 0), image)[1]
+    reconstruction, adversarial = (norms + other).tolist()
+    assert float(active["adversarial"]) == pytest.approx(reconstruction / adversarial, rel=1e-4)
 
 
 def test_the_balance_needs_its_term() -> None:

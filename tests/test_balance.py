@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import pytest
@@ -10,9 +11,11 @@ from torch import Tensor
 
 from vedute.errors import ConfigurationError
 from vedute.losses.balance import GradientNorm, OnPlateau, Uncertainty
+from vedute.losses.gradients import gradient_norms
+from vedute.losses.likelihood import GaussianLikelihood
 from vedute.losses.objective import Objective
 from vedute.losses.terms import LossBalance
-from vedute.schedules import Progress
+from vedute.schedules import FromEpoch, Progress
 
 NAMES = ["reconstruction", "perceptual", "histogram", "kl"]
 WEIGHTS = {"reconstruction": 1.0, "perceptual": 1.0, "histogram": 2.0, "kl": 0.5}
@@ -37,7 +40,7 @@ def given() -> tuple[Tensor, dict[str, Tensor]]:
 
 def test_terms_come_in_one_at_a_time() -> None:
     balance = OnPlateau(["perceptual", "kl"], patience=2, min_delta=0.1)
-    balance.prepare(NAMES)
+    balance.prepare(WEIGHTS)
     _, losses = given()
 
     def on() -> list[str]:
@@ -79,7 +82,7 @@ def test_equal_weights_pull_equally_and_kl_is_left_alone() -> None:
 def test_the_reference_can_be_chosen_and_multipliers_are_limited() -> None:
     image, losses = given()
     balance = GradientNorm(reference="histogram", limit=10.0)
-    balance.prepare(NAMES)
+    balance.prepare(WEIGHTS)
     multipliers, added = balance(losses, WEIGHTS, image)
     assert multipliers["histogram"] == 1.0 and added == 0.0
     assert float(multipliers["reconstruction"]) == pytest.approx(0.1)
@@ -87,7 +90,7 @@ def test_the_reference_can_be_chosen_and_multipliers_are_limited() -> None:
 
 def test_norms_are_measured_every_few_steps_and_smoothed() -> None:
     balance = GradientNorm(every_n_steps=3, smoothing=0.5)
-    balance.prepare(NAMES)
+    balance.prepare(WEIGHTS)
     image, losses = given()
     balance(losses, WEIGHTS, image)
     first = balance.norms.clone()
@@ -108,23 +111,82 @@ def test_norms_are_measured_every_few_steps_and_smoothed() -> None:
 
 def test_without_the_image_nothing_changes() -> None:
     balance = GradientNorm()
-    balance.prepare(NAMES)
+    balance.prepare(WEIGHTS)
     multipliers, _ = balance(given()[1], WEIGHTS, None)
     assert multipliers == dict.fromkeys(NAMES, 1.0)
 
 
 def test_processes_average_their_norms(monkeypatch: pytest.MonkeyPatch) -> None:
-    other = torch.tensor([6.0, 4.0, 2.0, 0.0])
+    other = torch.tensor([6.0, 4.0, 2.0])
     alone, together = GradientNorm(), GradientNorm()
     for balance in (alone, together):
-        balance.prepare(NAMES)
+        balance.prepare(WEIGHTS)
     image, losses = given()
     alone(losses, WEIGHTS, image)
     monkeypatch.setattr(torch.distributed, "is_initialized", lambda: True)
     monkeypatch.setattr(torch.distributed, "get_world_size", lambda: 2)
     monkeypatch.setattr(torch.distributed, "all_reduce", lambda norms: norms.add_(other))
     together(losses, WEIGHTS, image)
-    assert torch.allclose(together.norms, 0.5 * (alone.norms + other))
+    assert torch.allclose(together.norms[:3], 0.5 * (alone.norms[:3] + other))
+
+
+def test_a_term_without_weight_is_no_reference() -> None:
+    weights = WEIGHTS | {"reconstruction": 0.0}
+    image, losses = given()
+    active = Objective(weights, balance=GradientNorm())(losses, START, image)[1]
+    assert active["reconstruction"] == 0.0 and active["perceptual"] == 1.0
+    norms = gradient_norms(losses, image)
+    quotient = float(norms["perceptual"] / norms["histogram"])
+    assert float(active["histogram"]) == pytest.approx(2 * quotient, rel=1e-4)
+    with pytest.raises(ConfigurationError, match=r"'reconstruction' has weight 0.*perceptual, histogram, kl"):
+        Objective(weights, balance=GradientNorm("reconstruction"))
+    with pytest.raises(ConfigurationError, match=r"all terms off \(perceptual, histogram, kl\)"):
+        Objective(weights, balance=OnPlateau(["perceptual", "histogram", "kl"]))
+
+
+@pytest.mark.parametrize("build", [GradientNorm, Uncertainty])
+def test_a_term_that_a_schedule_keeps_off_is_left_out(build: Callable[[], LossBalance]) -> None:
+    objective = Objective(WEIGHTS, {"reconstruction": FromEpoch(1)}, build())
+    image, losses = given()
+    losses["reconstruction"] = losses["reconstruction"] * float("inf")
+    total, active = objective(losses, START, image)
+    assert active["reconstruction"] == 0.0 and total.isfinite()
+    image, losses = given()
+    active = objective(losses, Progress(2.0, 0.2), image)[1]
+    assert torch.as_tensor(active["reconstruction"]).item() == 1.0
+
+
+def test_a_loss_without_a_gradient_in_the_image_has_no_norm() -> None:
+    image, losses = given()
+    norms = gradient_norms(losses | {"fixed": torch.ones(())}, image)
+    assert list(norms) == NAMES[:3] and not any(norm.requires_grad for norm in norms.values())
+    assert gradient_norms({"kl": losses["kl"]}, image) == gradient_norms(losses, None) == {}
+    with torch.no_grad():
+        assert gradient_norms(losses, image) == {}
+
+
+def test_uncertainty_of_the_reconstruction_with_a_small_kl_weight_is_the_calibrated_bound() -> None:
+    """As its docstring says: 2 / (C H W) makes the optimum that of GaussianLikelihood."""
+    torch.manual_seed(0)
+    image, target = torch.rand(4, 3, 8, 8, requires_grad=True), torch.rand(4, 3, 8, 8)
+    values = target[0].numel()
+    (wanted,) = torch.autograd.grad(GaussianLikelihood()(image, target).mean(), image)
+
+    objective = Objective(
+        {"reconstruction": 1000.0, "kl": 2 / values}, balance=Uncertainty(["reconstruction"])
+    )
+    kl = torch.tensor(100.0, requires_grad=True)
+    losses = {"reconstruction": (image - target).square().mean(), "kl": kl}
+    balance = objective.balance
+    assert isinstance(balance, Uncertainty)
+    bound, optimum = math.log(1e6), float(losses["reconstruction"].detach().mul(1000).log())
+    with torch.no_grad():  # where it ends
+        balance.log_variances.fill_(bound * math.atanh(optimum / bound))
+    total, _ = objective(losses, START)
+    (still,) = torch.autograd.grad(total, balance.log_variances, retain_graph=True)
+    assert still.abs() < 1e-4
+    pull, of_kl = torch.autograd.grad(total, [image, kl])
+    assert torch.allclose(pull / of_kl, wanted, rtol=0.02, atol=1e-4), "as against a kl of weight 1"
 
 
 def test_uncertainty_learns_that_each_term_counts_one() -> None:
@@ -148,7 +210,7 @@ def test_uncertainty_learns_that_each_term_counts_one() -> None:
 
 def test_the_variance_of_a_term_that_is_off_rests() -> None:
     balance = Uncertainty()
-    balance.prepare(NAMES)
+    balance.prepare(WEIGHTS)
     _, losses = given()
     multipliers, added = balance(losses, WEIGHTS | {"perceptual": 0.0})
     assert isinstance(added, Tensor)

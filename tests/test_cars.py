@@ -21,7 +21,7 @@ from vedute.data.order import BatchOrder
 from vedute.data.scores import sampling_weights
 from vedute.errors import ConfigurationError, DataError
 
-CONFIG = Path(__file__).parents[1] / "configs" / "cvae_cars.yaml"
+CONFIG = Path(__file__).parents[1] / "configs" / "cvae_residual_cars.yaml"
 
 
 def cars(root: Path, **options: object) -> CarsDataModule:
@@ -262,7 +262,7 @@ def run(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     network = f"--model.network.latent_size 4 {widths}"
     options = [*small.split(), *short.split(), *network.split(), "--data.sampling", "product"]
     assert main(["fit", "--config", str(CONFIG), *options, "--trainer.default_root_dir", str(folder)]) == 0
-    return folder / "runs" / "cvae_cars" / "0" / "checkpoints" / "last.ckpt"
+    return folder / "runs" / "cvae_residual_cars" / "0" / "checkpoints" / "last.ckpt"
 
 
 def test_the_checkpoint_keeps_mean_scale_and_range(run: Path, root: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -18,7 +19,7 @@ from vedute.sampling.latents import (
     build_sampler,
     class_weights,
 )
-from vedute.sampling.mixture import GaussianMixture, pick_component
+from vedute.sampling.mixture import GaussianMixture, clusters, pick_component
 
 
 def correlated(count: int, shift: float, mix: torch.Tensor) -> torch.Tensor:
@@ -180,6 +181,96 @@ def test_a_mixture_leaves_the_gap_between_two_kinds_empty_and_a_gaussian_does_no
     assert between[0] > 0.2 and between[1] < 0.02 and between[2] < 0.02
 
 
+@pytest.mark.parametrize("full", [True, False])
+@pytest.mark.parametrize("components", [2, 4])
+@pytest.mark.parametrize("count", [400, 2000])
+def test_a_mixture_finds_clusters_among_many_entries(full: bool, components: int, count: int) -> None:
+    generator = torch.Generator().manual_seed(0)
+    side = torch.randint(2, (count,), generator=generator) * 2.0 - 1
+    z = 0.5 * torch.randn(count, 128, generator=generator)
+    z[:, 0] += 3 * side  # 12 deviations apart
+    sampler = GaussianMixture(0, 128, components, full_covariance=full)
+    none = torch.zeros(4000, 0)
+    for _ in range(2):
+        collect(sampler, z, none[:count])
+        assert (sampler.mean[0, :, 0].abs() - 3).abs().max() < 0.25
+        drawn = sampler(torch.randn(4000, 128, generator=generator), none)
+        assert (drawn[:, 0].abs() < 1.5).float().mean() < 0.01
+        right = drawn[drawn[:, 0] > 0]
+        assert abs(len(right) / 4000 - float((side > 0).float().mean())) < 0.03
+        assert abs(right[:, 0].std() - 0.5) < 0.05 and abs(right[:, 1:].std() - 0.5) < 0.03
+        assert (right[:, 1:].mean(dim=0)).abs().max() < 0.15
+    if components == 2:
+        assert torch.corrcoef(drawn[:, :4].T).fill_diagonal_(0).abs().max() < 0.1
+
+
+def test_a_mixture_starts_anew_when_clusters_appear_and_otherwise_goes_on() -> None:
+    generator = torch.Generator().manual_seed(0)
+    none, z = torch.zeros(1000, 0), 0.5 * torch.randn(1000, 32, generator=generator)
+    sampler = GaussianMixture(0, 32, components=2)
+    collect(sampler, z, none)
+    z[:, 0] += 3 * (torch.arange(1000) % 2 * 2.0 - 1)
+    collect(sampler, z, none)
+    place = sampler.mean[0, :, 0].clone()
+    assert (place.abs() - 3).abs().max() < 0.2 and place.sum().abs() < 0.4
+    for shift in (0.1, 0.2):  # the latent space drifts, and its clusters turn up in another order
+        collect(sampler, (z + shift).flip(0), none)
+        assert torch.equal(sampler.mean[0, :, 0].sign(), place.sign()), "components keep their numbers"
+
+
+@pytest.mark.parametrize("count", [4, 6, 60])
+def test_a_mixture_of_few_images_covers_all_directions(count: int) -> None:
+    z = torch.randn(count, 64, generator=torch.Generator().manual_seed(0))
+    sampler = GaussianMixture(0, 64)
+    collect(sampler, z, torch.zeros(count, 0))
+    drawn = sampler(torch.randn(2000, 64), torch.zeros(2000, 0))
+    total, wanted = drawn.var(dim=0).sum(), z.var(dim=0, unbiased=False).sum()
+    assert torch.allclose(total, wanted, rtol=0.1)
+    if count == 60:
+        assert torch.linalg.eigvalsh(torch.cov(drawn.T)).min() > 0.02
+
+
+def test_clusters_count_their_weights_and_leave_none_out() -> None:
+    z = torch.tensor([[0.0], [1.0], [10.0], [11.0], [30.0]]).double()
+    assert clusters(z, torch.ones(5).double(), 2).tolist() in ([0, 0, 0, 0, 1], [1, 1, 1, 1, 0])
+    light = torch.tensor([1.0, 1, 1, 1, 1e-3]).double()
+    member = clusters(z, light, 2)
+    assert member[0] == member[1] != member[2] == member[3] == member[4]
+    assert clusters(z, torch.ones(5).double(), 5).unique().tolist() == [0, 1, 2, 3, 4]
+    same = torch.ones(6, 2).double()
+    assert clusters(same, torch.ones(6).double(), 3).shape == (6,)
+
+
+@pytest.mark.parametrize(
+    "build",
+    [
+        StandardNormal,
+        ClassGaussian,
+        GaussianMixture,
+        lambda size, latent: LatentFlow(size, latent, hidden=16),
+    ],
+)
+def test_autocast_changes_nothing(build: Callable[[int, int], LatentSampler]) -> None:
+    z, condition = two_rings(500, torch.Generator().manual_seed(1))
+    plain, cast = build(2, 4), build(2, 4)
+    cast.load_state_dict(plain.state_dict())
+    noise = torch.randn(100, 4, generator=torch.Generator().manual_seed(2))
+    for _ in range(2):  # before and after a fit
+        expected = plain(noise, classes(100))
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            drawn = cast(noise, classes(100))
+            if isinstance(cast, LatentFlow) and isinstance(plain, LatentFlow):
+                density = cast.log_density(z, condition)
+                assert density.dtype == torch.float32
+        assert drawn.dtype == torch.float32 and torch.equal(drawn, expected)
+        if plain.collector() is None:
+            return
+        collect(plain, z, condition)
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            collect(cast, z, condition)
+    assert not torch.equal(drawn, noise)
+
+
 def test_the_flow_learns_what_is_not_gaussian() -> None:
     generator = torch.Generator().manual_seed(3)
     z = torch.randn(2000, 4, generator=generator)
@@ -231,7 +322,7 @@ def test_a_mixture_of_a_large_epoch_is_fitted_in_a_moment() -> None:
     sampler.fit(collected)
     start = time.perf_counter()
     sampler.fit(collected)
-    assert time.perf_counter() - start < 5, "0.6 s when nothing else runs"
+    assert time.perf_counter() - start < 10, "1 s when nothing else runs"
 
 
 def test_kept_rows_are_a_fair_sample_that_does_not_depend_on_batches() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import pytest
 import torch
@@ -24,8 +24,8 @@ class Doubling(LossBalance):
         self.names: list[str] = []
         self.told: dict[str, float] = {}
 
-    def prepare(self, names: Sequence[str]) -> None:
-        self.names = list(names)
+    def prepare(self, weights: Mapping[str, float]) -> None:
+        self.names = list(weights)
 
     def forward(
         self, losses: Mapping[str, Tensor], weights: Mapping[str, float], image: Tensor | None = None

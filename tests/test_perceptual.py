@@ -79,6 +79,22 @@ def test_the_distance_is_the_mean_squared_error_of_the_features() -> None:
     assert isinstance(expected, Tensor) and torch.allclose(loss(image, target), expected, rtol=1e-4)
 
 
+def test_each_layer_has_its_own_weight_whatever_the_order_and_the_names() -> None:
+    image, target = pair()
+    single = {
+        name: Perceptual("resnet18", layers=[name])(image, target) for name in ("conv1", "layer1", "layer2")
+    }
+    expected = 3 * single["layer2"] + 0.5 * single["layer1"] + 7 * single["conv1"]
+    given = {"layer2": 3.0, "conv1": 7.0, "layer1": 0.5}  # not in the order of the network
+    assert torch.allclose(Perceptual("resnet18", layers=given)(image, target), expected, rtol=1e-4)
+    twice = Perceptual(
+        "resnet18", layers={"layer2": 3.0, "layer1": 0.5, "layer1.1": 0.25, "layer1.1.relu_1": 0}
+    )
+    twice.check((40, 40), 3)
+    expected = 3 * single["layer2"] + 0.75 * single["layer1"]
+    assert torch.allclose(twice(image, target), expected, rtol=1e-4)
+
+
 def loss_state(name: str) -> dict[str, Tensor]:
     import os
 
@@ -239,6 +255,9 @@ def test_a_classifier_of_ones_own_is_a_source(judge: Path, weights: Path) -> Non
     assert values.shape == (3,) and image.grad is not None and image.grad.isfinite().all()
     assert not list(loss.parameters()) and not loss.state_dict()
 
+    late = Perceptual("classifier", layers={"stages.1": 2.0, "stem": 3.0}, weights=str(judge))
+    parts = [Perceptual("classifier", [name], str(judge))(image, target) for name in ("stages.1", "stem")]
+    assert torch.allclose(late(image, target), 2 * parts[0] + 3 * parts[1], rtol=1e-4)
     named = Perceptual("classifier", layers={"stem": 1.0}, weights=str(judge))
     assert not torch.allclose(named(image, target), values)
     with pytest.raises(ConfigurationError, match=r"no layer 'stages.9'. Did you mean stages.1"):

@@ -11,6 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from vedute.distributed import from_first, several, summed
 from vedute.errors import ConfigurationError
 from vedute.metrics.codes import CodeUsage
 from vedute.networks.quantizer import EMAQuantizer
@@ -129,6 +130,30 @@ def test_the_state_is_the_whole_codebook() -> None:
         assert torch.equal(value, second.state_dict()[name]), name
 
 
+def test_a_step_does_not_ask_the_device_whether_the_codebook_is_ready(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    quantizer = EMAQuantizer(codes=4, code_size=2)
+    empty = {name: value.clone() for name, value in quantizer.state_dict().items()}
+    quantizer(clusters(), learn=True)
+
+    def wait(self: Tensor) -> bool:
+        raise AssertionError("a number was read, for which a GPU would wait")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Tensor, "__bool__", wait)
+        quantizer(clusters(seed=1), learn=True)
+    quantizer.load_state_dict(empty)  # what is loaded counts, ready or not
+    assert not quantizer.ready
+    quantizer(clusters(), learn=True)
+    assert quantizer.ready
+
+
+def test_one_process_is_alone() -> None:
+    value = torch.arange(3)
+    assert not several() and torch.equal(summed(value), value) and torch.equal(from_first(value), value)
+
+
 @pytest.mark.parametrize(
     ("options", "says"),
     [
@@ -156,6 +181,7 @@ from datetime import timedelta
 from pathlib import Path
 import torch
 from torch import distributed
+from vedute.distributed import from_first, several, summed
 from vedute.metrics.codes import CodeUsage
 from vedute.networks.quantizer import EMAQuantizer
 
@@ -169,6 +195,12 @@ vectors = torch.randn(6, 64, 4, 2, 2, generator=torch.Generator().manual_seed(ra
 for batch in vectors:
     usage.update(quantizer(batch, learn=True).codes)
 before = quantizer.use.sum().item()
+even = EMAQuantizer(codes=16, code_size=4, restart_share=0)
+even(vectors[0], learn=True)
+assert even.use.sum() == 2 * 64 * 4, even.use.sum()  # from the first batch on those of both
+mine = torch.full((3, 2), rank + 1.0).T
+assert several() and torch.equal(summed(mine), torch.full((2, 3), 3.0))
+assert torch.equal(from_first(mine), torch.ones(2, 3)) and mine[0, 0] == rank + 1
 torch.save((quantizer.state_dict(), torch.stack(usage.compute()), before), folder / f"{rank}.pt")
 """
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,7 @@ from vedute.errors import CheckpointError
 from vedute.networks.resnet_vae import ResNetVAE
 
 ROOT = Path(__file__).parents[1]
-CONFIG = str(ROOT / "configs" / "cvae_resnet_cars.yaml")
+CONFIG = str(ROOT / "configs" / "cvae_cars.yaml")
 FILE = "resnet18-f37072fd.pth"
 SMALL = {"latent_size": 4, "decoder_widths": (8, 16)}
 
@@ -66,8 +67,33 @@ def test_a_checkpoint_needs_no_weights_file_and_does_not_warn(places: Path, tmp_
     assert main(["fit", "--config", CONFIG, *options]) == 0
     (places / FILE).unlink()
     with warnings.catch_warnings():
-        warnings.simplefilter("error", UserWarning)
-        path = tmp_path / "runs" / "cvae_resnet_cars" / "0" / "checkpoints" / "last.ckpt"
+        warnings.filterwarnings("error", message=".*from scratch.*")
+        path = tmp_path / "runs" / "cvae_cars" / "0" / "checkpoints" / "last.ckpt"
         module = load_module(path, GenerativeModule)
     assert isinstance(module, CVAE) and isinstance(module.network, ResNetVAE)
     assert all(tensor.isfinite().all() for tensor in module.state_dict().values())
+
+
+@pytest.mark.parametrize("weights", ["file", "null"])
+def test_checkpoints_outlive_the_file_of_their_weights(places: Path, tmp_path: Path, weights: str) -> None:
+    file = tmp_path / "own.pth" if weights == "file" else places / FILE
+    torch.save(resnet18().state_dict(), file)
+    short = "--trainer.limit_train_batches 1 --trainer.limit_val_batches 1 --trainer.limit_test_batches 1"
+    short += " --trainer.limit_predict_batches 1 --trainer.enable_progress_bar false"
+    small = "--trainer.max_epochs 1 --data.image_size 32 --data.batch_size 8"
+    options = [*small.split(), "--trainer.default_root_dir", str(tmp_path)]
+    options += ["--model.network.init_args.latent_size", "4"]
+    if weights == "file":  # else null
+        options += ["--model.network.init_args.weights", str(file)]
+    assert main(["fit", "--config", CONFIG, *short.split(), *options]) == 0
+    file.unlink()
+    run = tmp_path / "runs" / "cvae_cars" / "0"
+    checkpoint = ["--ckpt_path", str(run / "checkpoints" / "last.ckpt"), *short.split()]
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", message=".*from scratch.*")
+        for verb in ("validate", "test", "predict"):
+            assert main([verb, *checkpoint]) == 0, verb
+        assert main(["fit", *checkpoint, "--trainer.max_epochs", "2"]) == 0
+    with pytest.warns(UserWarning, match="from scratch") if weights == "null" else nullcontext():
+        again = main(["fit", "--config", CONFIG, *short.split(), *options])
+    assert again == (0 if weights == "null" else 2)  # a new run starts without them

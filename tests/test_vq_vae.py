@@ -6,9 +6,11 @@ import csv
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
 
 from lightning_modules.base import GenerativeModule
 from lightning_modules.vq_vae import VQVAE, share_of
@@ -43,6 +45,32 @@ def fit(root: Path, folder: Path, *extra: str) -> Path:
     """Train and return the run folder."""
     assert main(arguments(root, folder, *extra)) == 0
     return max((folder / "runs" / "vq_vae_landscapes").iterdir())
+
+
+CONSTANT = ["--model.learning_rate_schedule", "vedute.schedules.Constant"]
+"""At the end of a schedule the rate is 0: nothing would move what rests anyway."""
+
+
+class Watch(Callback):
+    """Writes weights and learning rates after each step, of each process."""
+
+    def __init__(self, folder: str) -> None:
+        self.folder = Path(folder)
+
+    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *args: object) -> None:
+        rates = [group["lr"] for group in trainer.optimizers[0].param_groups]
+        state = {name: value.clone() for name, value in pl_module.state_dict().items()}
+        path = self.folder / f"{trainer.global_rank}-{trainer.global_step:03}.pt"
+        torch.save({"state": state, "rates": rates}, path)
+
+
+def watch(folder: Path) -> list[str]:
+    callback = "--trainer.callbacks+=tests.test_vq_vae.Watch"
+    return [callback, "--trainer.callbacks.init_args.folder", str(folder)]
+
+
+def snapshots_of(folder: Path, rank: int = 0) -> list[dict[str, Any]]:
+    return [torch.load(path, weights_only=True) for path in sorted(folder.glob(f"{rank}-*.pt"))]
 
 
 def column(run: Path, name: str) -> list[float]:
@@ -173,6 +201,47 @@ def test_verbs_take_the_checkpoint(
     assert (tmp_path / "p.png").is_file()
 
 
+@pytest.mark.parametrize(
+    ("verb", "options"),
+    [
+        ("interpolate", ("--from", "a", "--from-condition", "coast", "--to-condition", "forest")),
+        ("interpolate", ("--from", "a", "--to", "b", "--condition", "coast")),
+        ("reconstruct", ("--input", "a", "--condition", "coast")),
+        (
+            "reconstruct",
+            (
+                "--condition",
+                "coast",
+            ),
+        ),
+    ],
+)
+def test_a_condition_that_would_change_nothing_is_refused(
+    trained: Path,
+    class_folders: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    verb: str,
+    options: tuple[str, ...],
+) -> None:
+    files = {"a": "Coast/0.png", "b": "Forest/2.png"}
+    given = [str(class_folders / "Testing Data" / files[one]) if one in files else one for one in options]
+    place = ["--checkpoint", str(trained / "checkpoints" / "last.ckpt"), "--output", str(tmp_path / "p.png")]
+    said = failed(capsys, verb, *place, *given)
+    assert "coast" in said and "VQVAE" in said and "without conditions" in said
+    assert not (tmp_path / "p.png").exists()
+
+
+def test_images_are_decoded_without_conditions(
+    trained: Path, class_folders: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first, last = (str(class_folders / "Testing Data" / name) for name in ("Coast/0.png", "Forest/2.png"))
+    place = ["--checkpoint", str(trained / "checkpoints" / "last.ckpt"), "--output", str(tmp_path / "p.png")]
+    assert main(["interpolate", *place, "--from", first, "--to", last]) == 0
+    assert main(["reconstruct", *place, "--input", first]) == 0
+    assert "decoded without conditions" in capsys.readouterr().out
+
+
 def test_two_runs_of_one_seed_are_equal(tiny: Path, tmp_path: Path) -> None:
     runs = [fit(tiny, tmp_path / str(n), "--trainer.max_epochs", "2") for n in range(2)]
     for name in ("train/loss", "val/loss", "val/perplexity"):
@@ -241,11 +310,68 @@ def test_each_part_goes_through_the_whole_schedule() -> None:
     assert share_of(Progress(0.0, 0.0), 0.5, 1) == Progress(0.0, 0.0)
 
 
+LEARNED = ("losses.likelihood.log_deviation", "objective.balance.log_variances")
+
+
+def learned_losses() -> list[str]:
+    """Return options with a loss and a balance that have weights of their own."""
+    balance = "{class_path: vedute.losses.balance.Uncertainty, init_args: {terms: [commitment, prior]}}"
+    loss = "{class_path: vedute.losses.likelihood.GaussianLikelihood, init_args: {variance: learned}}"
+    return ["--model.loss_balance", balance, "--model.losses", f"{{likelihood: {loss}}}"]
+
+
+def check_rest(snapshots: list[dict[str, Any]]) -> None:
+    """Check that what rests is bit-equal from one step to the next, and that the rest learns."""
+    half = len(snapshots) // 2
+    assert half >= 3 and len(snapshots) == 2 * half
+    for part, resting, learning in (
+        ("prior.", snapshots[:half], snapshots[half:]),
+        ("network.", snapshots[half - 1 :], snapshots[:half]),
+    ):
+        names = [name for name in resting[0]["state"] if name.startswith(part)]
+        for name in names:
+            for snapshot in resting[1:]:
+                assert torch.equal(snapshot["state"][name], resting[0]["state"][name]), name
+        first, last = (learning[end]["state"] for end in (0, -1))
+        assert sum(not torch.equal(first[name], last[name]) for name in names) > len(names) / 2
+
+
+def test_what_rests_stays_bit_equal_at_a_constant_rate(tiny: Path, tmp_path: Path) -> None:
+    options = ["--trainer.max_epochs", "4", "--trainer.limit_train_batches", "2", *CONSTANT]
+    fit(tiny, tmp_path, *options, *watch(tmp_path))
+    check_rest(snapshots_of(tmp_path))
+
+
+def test_weights_of_losses_and_of_their_balance_are_trained(tiny: Path, tmp_path: Path) -> None:
+    options = ["--trainer.max_epochs", "4", "--trainer.limit_train_batches", "2", *learned_losses()]
+    fit(tiny, tmp_path, *options, *watch(tmp_path))
+    snapshots = snapshots_of(tmp_path)
+    for name in LEARNED:
+        assert not torch.equal(snapshots[0]["state"][name], snapshots[3]["state"][name]), name
+    deviation, variances = LEARNED
+    # The prior's variance goes on with it, the likelihood rests with the autoencoder.
+    assert not torch.equal(snapshots[4]["state"][variances], snapshots[-1]["state"][variances])
+    assert torch.equal(snapshots[3]["state"][deviation], snapshots[-1]["state"][deviation])
+    # autoencoder, prior, losses: the last go through one schedule in the whole run
+    rates = [snapshot["rates"] for snapshot in snapshots]
+    assert all(len(rate) == 3 for rate in rates)
+    assert rates[3][0] == pytest.approx(0, abs=1e-6) and rates[3][2] > 1e-3 > rates[-1][2]
+
+
 @pytest.mark.slow
-def test_two_processes_keep_equal_weights(tiny: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("losses", [False, True])
+def test_two_processes_keep_equal_weights(tiny: Path, tmp_path: Path, losses: bool) -> None:
     place = ["--trainer.accelerator", "cpu", "--trainer.devices", "2", "--trainer.strategy", "ddp"]
+    place += [*CONSTANT, *watch(tmp_path), *(learned_losses() if losses else [])]
     command = arguments(tiny, tmp_path, "--trainer.max_epochs", "4", *place)
     subprocess.run([sys.executable, str(ROOT / "cli.py"), *command], cwd=ROOT, check=True, timeout=300)
+    first, second = (snapshots_of(tmp_path, rank) for rank in range(2))
+    assert len(first) == len(second)
+    for name, value in first[-1]["state"].items():
+        if name.startswith("code_usage."):
+            continue  # each counts its own until the epoch ends
+        assert torch.equal(value, second[-1]["state"][name]), name
+    check_rest(first)
     run = tmp_path / "runs" / "vq_vae_landscapes" / "0"
     assert column(run, "val/prior")[-1] < column(run, "val/prior")[0]
     assert all(value > 0 for value in column(run, "val/code_usage"))

@@ -7,12 +7,17 @@ import os
 import secrets
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import platformdirs
 
 from vedute.errors import VeduteError
+
+_NO_PLACE = (
+    *(errno.EACCES, errno.EROFS, errno.EPERM, errno.EISDIR, errno.ENOTDIR),
+    *(errno.EEXIST, errno.ENOENT, errno.ENAMETOOLONG, errno.ELOOP),
+)
 
 WEIGHTS = "VEDUTE_WEIGHTS"
 """The environment variable that names the folder of pretrained weights."""
@@ -49,7 +54,7 @@ def whole(path: Path) -> Iterator[Path]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
-        if path.is_dir():
+        if path.is_dir() and temporary.is_dir():  # a picture's name must not cost somebody a folder
             shutil.rmtree(path)
         temporary.replace(path)
     except OSError as error:
@@ -58,11 +63,32 @@ def whole(path: Path) -> Iterator[Path]:
                 f"The disk is full: {path} could not be written and was left as it was. "
                 "Free some space, or choose another place (VEDUTE_CACHE for caches)."
             ) from error
-        if error.errno in (errno.EACCES, errno.EROFS, errno.EPERM):
+        if error.errno in _NO_PLACE:
             raise VeduteError(f"{path} cannot be written: {error.strerror}.") from error
         raise
     finally:
-        if temporary.is_dir():
-            shutil.rmtree(temporary, ignore_errors=True)
-        else:
-            temporary.unlink(missing_ok=True)
+        with suppress(OSError):  # where a name cannot be, nothing was written
+            if temporary.is_dir():
+                shutil.rmtree(temporary, ignore_errors=True)
+            else:
+                temporary.unlink(missing_ok=True)
+
+
+def check_place(path: Path) -> None:
+    """Make sure, before long work, that a file of this name can be written.
+
+    Raises:
+        VeduteError: It is a folder, lies below a file, or its folder may not be written.
+    """
+    try:
+        if path.is_dir():
+            raise VeduteError(f"{path} is a folder: give the name of a file.")
+        folder = path.absolute().parent
+        while not folder.exists():
+            folder = folder.parent
+        if not folder.is_dir():
+            raise VeduteError(f"{path} cannot be written: {folder} is no folder.")
+        if not os.access(folder, os.W_OK | os.X_OK):
+            raise VeduteError(f"{path} cannot be written: {folder} may not be changed.")
+    except OSError as error:
+        raise VeduteError(f"{path} cannot be written: {error.strerror}.") from error

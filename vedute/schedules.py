@@ -11,6 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
+from vedute.errors import ConfigurationError
+
 
 @dataclass(frozen=True)
 class Progress:
@@ -27,6 +29,11 @@ class Progress:
 
 Schedule = Callable[[Progress], float]
 """From progress to the multiplier of a learning rate or weight."""
+
+
+def follows_fraction(schedule: Schedule) -> bool:
+    """Whether a schedule depends on the share of the training that is done."""
+    return len({schedule(Progress(0.0, share / 8)) for share in range(9)}) > 1
 
 
 @runtime_checkable
@@ -46,8 +53,12 @@ class Constant:
     """The same multiplier all the time."""
 
     def __init__(self, value: float = 1.0) -> None:
-        """Keep ``value`` as the multiplier."""
-        self.value = value
+        """Keep ``value`` as the multiplier.
+
+        Raises:
+            ConfigurationError: It is negative or no number.
+        """
+        self.value = _at_least_zero("Constant needs a value", value)
 
     def __call__(self, progress: Progress) -> float:
         """Return the multiplier, whatever the progress."""
@@ -68,12 +79,12 @@ class LinearWarmup:
             start: The multiplier at the beginning.
 
         Raises:
-            ValueError: ``epochs`` is not above 0.
+            ConfigurationError: ``epochs`` is not above 0, or ``start`` is negative or no number.
         """
-        if epochs is not None and epochs <= 0:
-            raise ValueError(f"LinearWarmup needs epochs > 0, got {epochs}")
+        if epochs is not None and not 0 < epochs < math.inf:
+            raise ConfigurationError(f"LinearWarmup needs epochs > 0 (null: the whole run), got {epochs}.")
         self.epochs = epochs
-        self.start = start
+        self.start = _at_least_zero("LinearWarmup needs a start", start)
 
     def __call__(self, progress: Progress) -> float:
         """Return the multiplier at this progress."""
@@ -88,11 +99,9 @@ class FromEpoch:
         """Start after ``epoch`` >= 0 epochs.
 
         Raises:
-            ValueError: ``epoch`` is negative.
+            ConfigurationError: ``epoch`` is negative or no number.
         """
-        if epoch < 0:
-            raise ValueError(f"FromEpoch needs an epoch of at least 0, got {epoch}")
-        self.epoch = epoch
+        self.epoch = _at_least_zero("FromEpoch needs an epoch", epoch)
 
     def __call__(self, progress: Progress) -> float:
         """Return the multiplier at this progress."""
@@ -114,13 +123,13 @@ class WarmupCosine:
             start: Multiplier at the beginning, where there is a warm-up.
 
         Raises:
-            ValueError: ``warmup`` is not in [0, 1).
+            ConfigurationError: ``warmup`` is not in [0, 1), or another one is negative or no number.
         """
         if not 0 <= warmup < 1:
-            raise ValueError(f"WarmupCosine needs warmup in [0, 1), got {warmup}")
+            raise ConfigurationError(f"WarmupCosine needs warmup in [0, 1), got {warmup}.")
         self.warmup = warmup
-        self.final = final
-        self.start = start
+        self.final = _at_least_zero("WarmupCosine needs a final multiplier", final)
+        self.start = _at_least_zero("WarmupCosine needs a start", start)
 
     def __call__(self, progress: Progress) -> float:
         """Return the multiplier at this progress."""
@@ -128,3 +137,30 @@ class WarmupCosine:
             return self.start + (1 - self.start) * progress.fraction / self.warmup
         done = (progress.fraction - self.warmup) / (1 - self.warmup)
         return self.final + (1 - self.final) * 0.5 * (1 + math.cos(math.pi * min(done, 1.0)))
+
+
+def check_schedule(schedule: Schedule, option: str) -> None:
+    """Make sure that something given as a schedule is one.
+
+    Args:
+        schedule: What was given.
+        option: Where, for the message.
+
+    Raises:
+        ConfigurationError: Called with the progress it returns no number of at least 0.
+    """
+    for progress in (Progress(0.0, 0.0), Progress(1.0, 1.0)):
+        try:
+            value = float(schedule(progress))
+        except TypeError as error:
+            raise ConfigurationError(
+                f"{option}: {type(schedule).__name__} is no schedule, which makes a multiplier of the "
+                "progress of training: choose one of vedute.schedules, e.g. LinearWarmup."
+            ) from error
+        _at_least_zero(f"{option}: {type(schedule).__name__} must return a multiplier", value)
+
+
+def _at_least_zero(what: str, value: float) -> float:
+    if not 0 <= value < math.inf:
+        raise ConfigurationError(f"{what} of at least 0, got {value}.")
+    return value

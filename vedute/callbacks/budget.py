@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import logging
+import math
 import time
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from vedute.errors import ConfigurationError
+
+_log = logging.getLogger("vedute.budget")
 
 
 class TimeBudget(Callback):
@@ -28,8 +32,10 @@ class TimeBudget(Callback):
         Raises:
             ConfigurationError: ``minutes`` is not above 0.
         """
-        if minutes is not None and minutes <= 0:
-            raise ConfigurationError(f"TimeBudget needs minutes above 0, got {minutes}.")
+        if minutes is not None and not 0 < minutes < math.inf:
+            raise ConfigurationError(
+                f"budget.minutes must be a number above 0 (null: no limit), got {minutes}."
+            )
         self.minutes = minutes
         self.processor = processor
         self._before = (0.0, 0.0)
@@ -76,6 +82,12 @@ class TimeBudget(Callback):
         """Start the clocks."""
         self._start = (time.monotonic(), time.process_time())
         self._running = True
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Do not begin where a continued run has spent its budget already."""
+        if self.fraction >= 1:
+            _log.info("The budget of %g minutes is spent: raise budget.minutes to go on.", self.minutes)
+            trainer.should_stop = True
 
     def on_train_batch_end(self, trainer: Trainer, *args: object) -> None:
         """Look at the clock of rank 0, and end the training when the budget is spent."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Literal
 
 import torch
@@ -13,7 +14,7 @@ from vedute.callbacks.latents import HasLatents
 from vedute.callbacks.pictures import save_picture
 from vedute.errors import ConfigurationError
 from vedute.metrics.latent_correlation import LatentCorrelation
-from vedute.promises import as_generator, as_image_data
+from vedute.promises import Generator, as_generator, as_image_data
 from vedute.report.latent_monitor import latent_picture
 from vedute.sampling.conditions import spread
 
@@ -64,7 +65,7 @@ class LatentMonitor(Callback):
         ):
             if value < least:
                 raise ConfigurationError(f"LatentMonitor: {name} must be at least {least}, got {value}.")
-        if low_variance < 0 or not 0 < high_correlation < 1:
+        if not 0 <= low_variance < math.inf or not 0 < high_correlation < 1:
             raise ConfigurationError(
                 "LatentMonitor: low_variance must be at least 0 and high_correlation between 0 and 1, got "
                 f"{low_variance} and {high_correlation}."
@@ -83,7 +84,7 @@ class LatentMonitor(Callback):
         Raises:
             ConfigurationError: The module has no encoder.
         """
-        if not as_generator(pl_module).has_encoder:
+        if not (isinstance(pl_module, Generator) and pl_module.has_encoder):
             raise ConfigurationError(
                 f"LatentMonitor looks at latent vectors, but {type(pl_module).__name__} has no encoder: "
                 "leave it out of trainer.callbacks."

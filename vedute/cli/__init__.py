@@ -15,6 +15,7 @@ from importlib import import_module
 from typing import NamedTuple
 
 from vedute import __version__
+from vedute.cli.quiet import quieten
 from vedute.errors import ConfigurationError, VeduteError
 
 
@@ -78,7 +79,9 @@ def _run(arguments: Sequence[str]) -> int:
         print(f"vedute {__version__}")
         return 0
     module, _, function = _find(arguments[0]).target.partition(":")
-    code: int = getattr(import_module(module), function)(list(arguments[1:]))
+    found = import_module(module)
+    quieten()  # after the import: Lightning's own would undo it
+    code: int = getattr(found, function)(list(arguments[1:]))
     return code
 
 

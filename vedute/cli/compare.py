@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from vedute.cli import program
+from vedute.cli.inference import VerbParser
 
 TABLES = ("landscapes",)
 """Tables that can be asked for by name."""
@@ -34,11 +35,12 @@ def main(args: Sequence[str]) -> int:
 
     from rich.console import Console
 
-    from vedute.files import whole
+    from vedute.files import check_place, whole
     from vedute.report.landscape_table import landscape_table
     from vedute.report.run_record import read_run
     from vedute.run_folder import shown
 
+    check_place(given.output)
     folders = dict.fromkeys(folder.absolute() for folder in given.runs)  # each once, in order
     table = landscape_table([read_run(Path(shown(folder))) for folder in folders], given.separate, program())
     with whole(given.output) as temporary:
@@ -54,7 +56,7 @@ def main(args: Sequence[str]) -> int:
 
 
 def _options() -> argparse.ArgumentParser:
-    options = argparse.ArgumentParser(
+    options = VerbParser(
         prog=f"{program()} compare",
         description="Put several runs beside each other, from what their folders hold: configuration, "
         "checkpoints, metrics.csv and the evaluation.json that 'evaluate' writes. Nothing is computed anew.",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import platform
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import Literal
 
 from vedute.cli import program
+from vedute.cli.inference import VerbParser
 from vedute.files import cache_folder, weights_folder
 
 INCEPTION = "weights-inception-2015-12-05-6726825d.pth"
@@ -66,7 +66,7 @@ def main(args: Sequence[str]) -> int:
     Returns:
         0 unless something essential is broken; then 1.
     """
-    options = argparse.ArgumentParser(
+    options = VerbParser(
         prog=f"{program()} doctor", description="Tell what works on this machine and what is missing."
     )
     options.add_argument("--json", action="store_true", help="print JSON instead of a table")

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vedute.cli.inference import parser, pick_device, positive, progress
+from vedute.cli.inference import parser, pick_device, positive, progress, seed
 from vedute.errors import ConfigurationError
-from vedute.files import whole
+from vedute.files import check_place, whole
 
 if TYPE_CHECKING:
     import numpy as np
@@ -50,6 +50,9 @@ def main(args: Sequence[str]) -> int:
         raise ConfigurationError(
             f"--output {output}: give a file name that ends in {' or '.join(_SUFFIXES)}."
         )
+    check_place(output)
+    if given.map != "none":
+        check_place(output.with_suffix(".png"))
     if given.input is not None and given.root is not None:
         raise ConfigurationError("--data.root is the data set's folder: leave it out with --input.")
     if output.suffix.lower() == ".parquet":
@@ -142,7 +145,7 @@ def _options() -> argparse.ArgumentParser:
         help="how the picture beside the file lays the vectors out: along the two directions in which they "
         "vary most, near ones near each other (needs umap-learn), or no picture",
     )
-    options.add_argument("--seed", type=int, default=0, metavar="S", help="seed of a umap")
+    options.add_argument("--seed", type=seed, default=0, metavar="S", help="seed of a umap")
     options.add_argument(
         "--output",
         type=Path,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vedute.errors import CheckpointError
+from vedute.errors import CheckpointError, DataError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -93,7 +93,7 @@ def splits_to_embed(
     Raises:
         CheckpointError: It describes no data set.
         ConditionError: The model does not know the condition.
-        DataError: The data cannot be used.
+        DataError: The data cannot be used, or have other conditions than the model.
     """
     import numpy as np
 
@@ -106,6 +106,12 @@ def splits_to_embed(
     if not isinstance(data, ImageDataModule):
         raise CheckpointError(
             f"{checkpoint} was trained on a {type(data).__name__}, which is no image data set."
+        )
+    if (data.condition_kind, list(data.condition_names)) != (model.condition_kind, model.condition_names):
+        raise DataError(
+            f"The data have other conditions ({_named(data.condition_kind, data.condition_names)}) than the "
+            f"model ({_named(model.condition_kind, model.condition_names)}): give a --data.root with the "
+            "model's own, or the pictures alone with --input."
         )
     places = [(split, row) for split in splits for row in range(data.size(split))]
 
@@ -129,3 +135,8 @@ def splits_to_embed(
         [name for split in splits for name in data.file_names(split)],
         np.concatenate(tables) if tables else None,
     )
+
+
+def _named(kind: str, names: Sequence[str]) -> str:
+    """Return what conditions are, in a few words."""
+    return f"{kind}: {', '.join(names[:8])}{' ...' if len(names) > 8 else ''}" if names else kind

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from vedute.cli.inference import parser, pick_device, positive, progress
 from vedute.errors import CheckpointError, ConfigurationError
-from vedute.files import whole
+from vedute.files import check_place, whole
 
 if TYPE_CHECKING:
     import torch
@@ -43,6 +43,8 @@ def main(args: Sequence[str]) -> int:
     output: Path = given.output or folder_of_checkpoint(given.checkpoint) / "evaluation.json"
     if output.suffix.lower() != ".json" or output.is_dir():
         raise ConfigurationError(f"--output {output}: give a file name that ends in .json.")
+    check_place(output)
+    check_place(output.with_suffix(".png"))
     start = time.monotonic()
     device = pick_device(given.device)
 

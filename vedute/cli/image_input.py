@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vedute.errors import ConditionError, DataError
+from vedute.errors import ConditionError, ConfigurationError, DataError
 
 if TYPE_CHECKING:
     from lightning_modules.base import GenerativeModule
@@ -63,6 +63,37 @@ def read_images(files: Sequence[Path], model: GenerativeModule, resize: object) 
             raise DataError(f"{file}: {error}") from error
     pixels = torch.tensor(np.stack(images))  # (N, H, W, C)
     return Batch(pixels.permute(0, 3, 1, 2).float() / 255, index=torch.arange(len(files)))
+
+
+def check_decoding(model: GenerativeModule, text: str | None) -> None:
+    """Refuse a condition for encoded images, as typed, where it has no effect.
+
+    Raises:
+        ConfigurationError: It has none.
+    """
+    # A model without any conditions says so itself when it reads the text.
+    if text is not None and model.condition_kind != "none" and not model.decodes_condition:
+        raise ConfigurationError(
+            f"The condition '{text}' would change nothing: {type(model).__name__} encodes and decodes images "
+            "without conditions, which only choose what it generates. Leave it out."
+        )
+
+
+def conditions_for_decoding(
+    files: Sequence[Path], model: GenerativeModule, text: str | None
+) -> tuple[Condition, str]:
+    """Return the conditions of image files as ``conditions_of_files``; none where they have no effect.
+
+    Raises:
+        ConfigurationError: One is given, but has no effect.
+        ConditionError: See ``conditions_of_files``.
+    """
+    from vedute.batch import Condition
+
+    check_decoding(model, text)
+    if model.condition_kind != "none" and not model.decodes_condition:
+        return Condition(), "decoded without conditions"
+    return conditions_of_files(files, model, text)
 
 
 def conditions_of_files(

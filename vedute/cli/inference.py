@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from vedute.cli import program
 from vedute.errors import ConfigurationError
@@ -15,10 +15,24 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
+_MOST_SEED = 2**62
+
+
+class VerbParser(argparse.ArgumentParser):
+    """A parser whose complaints are one message, like all others: without the list of options before it."""
+
+    def error(self, message: str) -> NoReturn:
+        """Say what is wrong.
+
+        Raises:
+            ConfigurationError: Always.
+        """
+        raise ConfigurationError(f"{message.rstrip('.')}. '{self.prog} --help' explains the options.")
+
 
 def parser(verb: str, description: str) -> argparse.ArgumentParser:
     """Return a verb's parser with the options that every use of a checkpoint has."""
-    options = argparse.ArgumentParser(
+    options = VerbParser(
         prog=f"{program()} {verb}",
         description=description,
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
@@ -41,9 +55,23 @@ def parser(verb: str, description: str) -> argparse.ArgumentParser:
 
 def positive(text: str) -> int:
     """Return a number of at least 1 from an option."""
-    value = int(text)
+    try:
+        value = int(text)
+    except ValueError:
+        value = 0
     if value < 1:
-        raise argparse.ArgumentTypeError("must be at least 1")
+        raise argparse.ArgumentTypeError(f"must be a whole number of at least 1, got {text}")
+    return value
+
+
+def seed(text: str) -> int:
+    """Return a seed from an option: a whole number that torch can count on from."""
+    try:
+        value = int(text)
+    except ValueError:
+        value = _MOST_SEED + 1
+    if abs(value) > _MOST_SEED:
+        raise argparse.ArgumentTypeError(f"must be a whole number of at most {_MOST_SEED}, got {text}")
     return value
 
 

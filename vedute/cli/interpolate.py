@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vedute.cli.inference import in_batches, parser, pick_device, positive
+from vedute.cli.inference import in_batches, parser, pick_device, positive, seed
 from vedute.cli.sample import wants_grid
 from vedute.errors import ConditionError, ConfigurationError
-from vedute.files import whole
+from vedute.files import check_place, whole
 
 if TYPE_CHECKING:
     import torch
@@ -92,14 +92,17 @@ def _options() -> argparse.ArgumentParser:
     )
     options.add_argument(
         "--seed",
-        type=int,
+        type=seed,
         default=0,
         metavar="S",
         help="without images: seed of the noise at the left end; the next rows count up, and their ends are "
         "what 'sample' makes of these seeds",
     )
     options.add_argument(
-        "--to-seed", type=int, metavar="S", help="without images: seed at the right end; none: that of --seed"
+        "--to-seed",
+        type=seed,
+        metavar="S",
+        help="without images: seed at the right end; none: that of --seed",
     )
     options.add_argument(
         "--count", type=positive, metavar="N", help="without images: rows, one a seed; none: 4"
@@ -124,6 +127,7 @@ def _check(given: argparse.Namespace) -> None:
     """Refuse options that do not go together, before anything is loaded."""
     if not wants_grid(given.output):
         raise ConfigurationError(f"--output {given.output}: give a file name that ends in .png.")
+    check_place(given.output)
     if given.steps < 2:
         raise ConfigurationError("--steps must be at least 2: both ends are drawn.")
     if given.first is None and given.last is not None:
@@ -136,11 +140,15 @@ def _check(given: argparse.Namespace) -> None:
         )
     if given.condition is not None and given.from_condition is not None:
         raise ConfigurationError("--condition is for both ends: leave it out, or the two others.")
-    moves = given.from_condition is not None or given.last is not None or given.to_seed is not None
+    moves = (
+        given.from_condition != given.to_condition
+        or (given.last is not None and given.last.absolute() != given.first.absolute())
+        or given.to_seed not in (None, given.seed)
+    )
     if not moves:
         raise ConfigurationError(
-            "Nothing changes between the ends. Give --from and --to (images), --from-condition and "
-            "--to-condition, or --to-seed."
+            "Nothing changes between the ends. Give --from and --to (two images), --from-condition and "
+            "--to-condition (two conditions), or --to-seed (another than --seed)."
         )
 
 
@@ -159,7 +167,7 @@ def _between_images(
 
     from vedute.batch import collate
     from vedute.checkpoints import load_datamodule_options
-    from vedute.cli.image_input import conditions_of_files, find_images, read_images
+    from vedute.cli.image_input import conditions_for_decoding, find_images, read_images
 
     if not model.has_encoder:
         raise ConfigurationError(
@@ -173,7 +181,7 @@ def _between_images(
         if file.is_dir():
             raise ConfigurationError(f"{option} {file} is a folder: give an image file.")
         batch = read_images(find_images(file, option), model, resize)
-        batch.condition, note = conditions_of_files([file], model, text)
+        batch.condition, note = conditions_for_decoding([file], model, text)
         ends.append(batch)
         notes.append(text if text is not None else _class_of(model, batch.condition) or note)
     batch = collate(ends)
@@ -195,7 +203,7 @@ def _between_images(
     columns = ["original", *_shares(given.steps), *(["original"] if moving else [])]
     names = f"{files[0].name} to {files[1].name}" if moving else f"{files[0].name}"
     lines = [names, f"latent vectors: {path} between the two" if moving else "one latent vector all along"]
-    if model.condition_kind != "none":
+    if batch.condition.vector is not None:
         lines.insert(1, _told(notes[0], notes[1]))
     return torch.cat(originals), columns, None, lines
 

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import re
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import torch
 from jsonargparse import ArgumentError
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 
 from vedute.checkpoints import own_error
+from vedute.cli.parser_messages import essence
 from vedute.errors import ConfigurationError, VeduteError
 
 
@@ -25,7 +29,7 @@ def own_errors() -> Iterator[None]:
         if own is not None:
             raise own from error
         if isinstance(error, ArgumentError):
-            raise ConfigurationError(_essence(error)) from error
+            raise ConfigurationError(essence(str(error))) from error
         if isinstance(error, MisconfigurationException):
             raise ConfigurationError(str(error)) from error
         if isinstance(error, torch.OutOfMemoryError):
@@ -33,11 +37,30 @@ def own_errors() -> Iterator[None]:
                 "The GPU's memory is too small for this batch: lower --data.batch_size (and raise "
                 "--trainer.accumulate_grad_batches by the same factor for an equal result)."
             ) from error
+        refused = _refused(error)
+        if refused is not None:
+            raise ConfigurationError(" ".join(refused.split())) from error
         raise
 
 
-def _essence(error: ArgumentError) -> str:
-    """Return a parser's message without the usage and tips around it."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    kept = [line for line in lines if not line.startswith(("usage:", "tip:"))]
-    return " ".join(kept[:8])
+def _refused(error: Exception) -> str | None:
+    """Return what the constructor of a class that a configuration names says about its values.
+
+    Libraries (optimisers, callbacks, augmentations) refuse a value by a ``ValueError``. Only those count that
+    come out of building what was asked for: one that is raised later is a bug.
+    """
+    if not isinstance(error, ValueError | TypeError):
+        return None
+    frames = traceback.extract_tb(error.__traceback__)
+    places = [Path(frame.filename).parts for frame in frames]
+    if places and "optim" in places[-1] and frames[-1].name == "__init__":
+        return f"The optimizer cannot be built: {error}"
+    if not any("jsonargparse" in parts for parts in places):
+        return None
+    root: BaseException = error
+    while following := root.__cause__ or root.__context__:
+        root = following
+    if not isinstance(root, ValueError):
+        return None
+    keys = dict.fromkeys(re.findall(r'Parser key "([^"]+)"', str(error)))
+    return f"{'.'.join(keys)}: {root}" if keys and root is not error else str(root)

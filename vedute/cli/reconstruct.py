@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from vedute.cli.inference import in_batches, parser, pick_device, positive
 from vedute.cli.sample import wants_grid
 from vedute.errors import ConfigurationError
-from vedute.files import whole
+from vedute.files import check_place, whole
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -32,7 +32,7 @@ def main(args: Sequence[str]) -> int:
     Raises:
         CheckpointError: The checkpoint cannot be used.
         ConditionError: A condition that the model does not know.
-        ConfigurationError: The model has no encoder, or an option cannot be used.
+        ConfigurationError: The model has no encoder, or an option cannot be used or would change nothing.
         DataError: The input holds no image that can be read.
     """
     options = parser(
@@ -62,12 +62,14 @@ def main(args: Sequence[str]) -> int:
     given = options.parse_args(list(args))
     if not wants_grid(given.output):
         raise ConfigurationError(f"--output {given.output}: give a file name that ends in .png.")
+    check_place(given.output)
     device = pick_device(given.device)
 
     import torch
 
     from lightning_modules.base import GenerativeModule
     from vedute.checkpoints import load_datamodule_options, load_module
+    from vedute.cli.image_input import check_decoding
     from vedute.report.grid import image_grid
     from vedute.run_folder import shown
 
@@ -76,6 +78,7 @@ def main(args: Sequence[str]) -> int:
         raise ConfigurationError(
             f"{given.checkpoint} holds a {type(model).__name__}, which has no encoder: it cannot reconstruct."
         )
+    check_decoding(model, given.condition)
     if given.input is None:
         batch, titles = _test_images(given.checkpoint, given.count)
         if given.condition is not None:
@@ -121,12 +124,12 @@ def _read_images(
     source: Path, count: int, model: GenerativeModule, resize: object, condition: str | None
 ) -> tuple[Batch, str]:
     """Read image files, prepared like training data, with their conditions."""
-    from vedute.cli.image_input import conditions_of_files, find_images, read_images
+    from vedute.cli.image_input import conditions_for_decoding, find_images, read_images
     from vedute.sampling.conditions import spread
 
     files = find_images(source, "--input")
     files = [files[row] for row in spread(len(files), count)]
-    conditions, remark = conditions_of_files(files, model, condition)
+    conditions, remark = conditions_for_decoding(files, model, condition)
     batch = read_images(files, model, resize)
     batch.condition = conditions
     return batch, remark

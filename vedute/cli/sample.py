@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vedute.cli.inference import in_batches, parser, pick_device, positive
+from vedute.cli.inference import in_batches, parser, pick_device, positive, seed
 from vedute.cli.strategies import add_options, build_strategy, check_options, partial_scores
 from vedute.errors import ConditionError, ConfigurationError, DataError
-from vedute.files import whole
+from vedute.files import check_place, whole
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -50,7 +50,7 @@ def main(args: Sequence[str]) -> int:
     options.add_argument("--count", type=positive, default=8, metavar="N", help="images per condition")
     options.add_argument(
         "--seed",
-        type=int,
+        type=seed,
         default=0,
         metavar="S",
         help="image n of a condition has seed S + n, and is the same whatever else is generated",
@@ -66,6 +66,7 @@ def main(args: Sequence[str]) -> int:
     given = options.parse_args(list(args))
     check_options(given)
     to_grid = wants_grid(given.output)
+    check_place(given.output if to_grid else given.output / "conditions.csv")
     device = pick_device(given.device)
 
     import torch

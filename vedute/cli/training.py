@@ -12,6 +12,7 @@ import shutil
 import signal
 import sys
 from collections.abc import Iterable, Sequence
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Optional
@@ -35,12 +36,12 @@ from vedute.callbacks.throughput import Throughput
 from vedute.checkpoints import check_weights, load_checkpoint, load_weights
 from vedute.cli import program
 from vedute.cli.mistakes import own_errors
-from vedute.cli.quiet import quieten
 from vedute.cli.training_arguments import LINKED, Run, check_same, complete, find_run
 from vedute.errors import ConfigurationError
 from vedute.files import WEIGHTS
 from vedute.hardware import best_precision, reuse_freed_memory
 from vedute.loggers import METRICS, RunCSVLogger, RunTensorBoardLogger, WeightsAndBiases, first_rank
+from vedute.pretrained import weights_follow
 from vedute.run_folder import CHECKPOINTS, CONFIG, RunFolder, announced, shown
 
 _SKIPPED = {
@@ -161,6 +162,11 @@ class TrainingCLI(LightningCLI):
             return
         if not (folder / METRICS).exists() and not any(folder.glob(f"{CHECKPOINTS}/*.ckpt")):
             shutil.rmtree(folder, ignore_errors=True)
+            with suppress(
+                OSError
+            ):  # other runs, or this one's first: runs/NAME and runs, where they are empty
+                folder.parent.rmdir()
+                folder.parent.parent.rmdir()
 
     def before_instantiate_classes(self) -> None:
         """Find the checkpoint and the weights before anything is built."""
@@ -178,6 +184,11 @@ class TrainingCLI(LightningCLI):
             own = resumed / CONFIG
             if own.absolute() not in files:
                 check_same(resumed, own, self._text)
+
+    def instantiate_classes(self) -> None:
+        """Build data, model and trainer, without pretrained weights where a checkpoint brings its own."""
+        with nullcontext() if self.plan.checkpoint is None else weights_follow():
+            super().instantiate_classes()
 
     def instantiate_trainer(self, **kwargs: object) -> Trainer:
         """Build the trainer on the run's folder."""
@@ -313,7 +324,6 @@ def main(verb: str, args: Sequence[str]) -> int:
         VeduteError: An option, the data or the checkpoint cannot be used.
         KeyboardInterrupt: Interrupted; the message says where the last checkpoint is.
     """
-    quieten()
     reuse_freed_memory()
     informative = any(argument.startswith(("-h", "--help", "--print_config")) for argument in args)
     handler = signal.getsignal(signal.SIGINT)

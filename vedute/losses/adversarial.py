@@ -7,6 +7,7 @@ when (``lightning_modules``).
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 
@@ -14,6 +15,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from vedute.errors import ConfigurationError
+from vedute.losses.gradients import gradient_norms, ratio_of_norms
 from vedute.losses.objective import check_names
 from vedute.losses.terms import LossBalance
 
@@ -168,6 +171,8 @@ class AdversarialBalance(LossBalance):
     """Lets an adversarial term pull as strongly at generated images as all other terms together.
 
     Its weight is then a share: 1 is as strong, 0.5 half as strong, whatever the scales of the losses.
+    Where no other term that is on depends on the images (``kl`` alone does not), it keeps its weight.
+    Several processes average what they measure, and have the same multiplier.
 
     Source: Esser et al. 2021 (VQGAN), https://arxiv.org/abs/2012.09841, equation 7, with gradients in the
     images instead of the last layer's weights: any network has images.
@@ -179,46 +184,28 @@ class AdversarialBalance(LossBalance):
         Args:
             term: Name of the adversarial term.
             limit: Largest multiplier.
+
+        Raises:
+            ConfigurationError: The limit is not above 0.
         """
         super().__init__()
+        if not 0 < limit < math.inf:
+            raise ConfigurationError(f"AdversarialBalance needs a limit above 0, got {limit}.")
         self.term = term
         self.limit = limit
 
-    def prepare(self, names: Sequence[str]) -> None:
+    def prepare(self, weights: Mapping[str, float]) -> None:
         """Check that the term exists; see the base class."""
-        check_names([self.term], names, type(self).__name__)
+        check_names([self.term], weights, type(self).__name__)
 
     def forward(
         self, losses: Mapping[str, Tensor], weights: Mapping[str, float], image: Tensor | None = None
     ) -> tuple[dict[str, Tensor | float], Tensor | float]:
         """Return the term's multiplier; see the base class."""
         others = [losses[name] * weight for name, weight in weights.items() if weight and name != self.term]
-        if image is None or not others or not weights[self.term]:
+        if not others or not weights[self.term]:
             return {}, 0.0
-        return {
-            self.term: gradient_ratio(torch.stack(others).sum(), losses[self.term], image, self.limit)
-        }, 0.0
-
-
-def gradient_ratio(reference: Tensor, loss: Tensor, at: Tensor, limit: float = 1e4) -> Tensor:
-    """How many times larger the gradient of ``reference`` is than that of ``loss``.
-
-    An adversarial loss with this weight pulls as strongly as the reconstruction, whatever the
-    scales of both.
-
-    Source: Esser et al. 2021 (VQGAN), https://arxiv.org/abs/2012.09841, equation 7.
-
-    Args:
-        reference: Scalar.
-        loss: Scalar.
-        at: What the gradients are taken by: weights of the last layer, or the generated images.
-        limit: Largest ratio.
-
-    Returns:
-        Scalar float32 in [0, ``limit``], without gradient. Both graphs are kept.
-    """
-    (wanted,) = torch.autograd.grad(reference, at, retain_graph=True)
-    (found,) = torch.autograd.grad(loss, at, retain_graph=True)
-    norms = [torch.linalg.vector_norm(gradient.float()) for gradient in (wanted, found)]
-    ratio: Tensor = (norms[0] / (norms[1] + 1e-8)).clamp(0, limit).detach()
-    return ratio
+        norms = gradient_norms({"others": torch.stack(others).sum(), "own": losses[self.term]}, image)
+        if len(norms) < 2:
+            return {}, 0.0
+        return {self.term: ratio_of_norms(norms["others"], norms["own"], 0.0, self.limit)}, 0.0

@@ -6,12 +6,14 @@ Each keeps its whole state in buffers and parameters. Weights that follow the ep
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
 
 from vedute.errors import ConfigurationError
+from vedute.losses.gradients import gradient_norms, ratio_of_norms
 from vedute.losses.objective import check_names
 from vedute.losses.terms import LossBalance
 
@@ -44,7 +46,7 @@ class OnPlateau(LossBalance):
         super().__init__()
         if not order or len(set(order)) < len(order):
             raise ConfigurationError(f"OnPlateau needs the names of terms in order, each once; got {order}.")
-        if patience < 1 or min_delta < 0:
+        if patience < 1 or not 0 <= min_delta < math.inf:
             raise ConfigurationError(
                 f"OnPlateau needs patience >= 1 and min_delta >= 0, got {patience} and {min_delta}."
             )
@@ -53,17 +55,18 @@ class OnPlateau(LossBalance):
         self.register_buffer("best", torch.tensor(float("inf"), dtype=torch.float64))
         self.register_buffer("waited", torch.tensor(0))  # validations since the best
 
-    def prepare(self, names: Sequence[str]) -> None:
+    def prepare(self, weights: Mapping[str, float]) -> None:
         """Check the order.
 
         Raises:
-            ConfigurationError: It names a term that does not exist, or all of them.
+            ConfigurationError: It names a term that does not exist, or all that have a weight.
         """
-        check_names(self.order, names, "OnPlateau")
-        if set(self.order) == set(names):
+        check_names(self.order, weights, "OnPlateau")
+        used = [name for name, weight in weights.items() if weight > 0]
+        if set(self.order) >= set(used):
             raise ConfigurationError(
-                f"OnPlateau switches all terms off ({', '.join(names)}): leave one out of its order, to be "
-                "trained from the start."
+                f"OnPlateau switches all terms off ({', '.join(used)}): leave one with a weight above 0 "
+                "out of its order, to be trained from the start."
             )
 
     def _waiting(self) -> list[str]:
@@ -100,7 +103,7 @@ class GradientNorm(LossBalance):
     term is multiplied by how many times larger that of the reference term is. What a term contributes to
     the gradient is then to that of the reference as its weight is to the reference's: give equal weights
     for equal shares, whatever the scales of the losses. The reference itself keeps its weight, and so do
-    terms without a gradient in the image: ``kl`` is left alone.
+    terms without a gradient in the image: ``kl`` is left alone. Terms of weight 0 are not measured.
 
     A measurement costs a second way back through the losses (not through the networks that made the
     image). Several processes average their norms and have the same multipliers.
@@ -123,8 +126,8 @@ class GradientNorm(LossBalance):
         """Choose the reference and how often to measure.
 
         Args:
-            reference: The term that keeps its weight; null: the first that has a gradient in the image
-                (``reconstruction``).
+            reference: The term that keeps its weight; null: the first that is on and has a gradient in the
+                image (``reconstruction``, unless its weight is 0).
             every_n_steps: Steps from one measurement to the next.
             smoothing: Share of the old norms that a measurement keeps, in [0, 1).
             limit: A multiplier lies between 1 / limit and limit.
@@ -133,7 +136,7 @@ class GradientNorm(LossBalance):
             ConfigurationError: A value out of its range.
         """
         super().__init__()
-        if every_n_steps < 1 or not 0 <= smoothing < 1 or limit < 1:
+        if every_n_steps < 1 or not 0 <= smoothing < 1 or not 1 <= limit < math.inf:
             raise ConfigurationError(
                 "GradientNorm needs every_n_steps >= 1, smoothing in [0, 1) and limit >= 1, got "
                 f"{every_n_steps}, {smoothing} and {limit}."
@@ -142,55 +145,60 @@ class GradientNorm(LossBalance):
         self.every_n_steps, self.smoothing, self.limit = every_n_steps, smoothing, limit
         self._names: list[str] = []
 
-    def prepare(self, names: Sequence[str]) -> None:
+    def prepare(self, weights: Mapping[str, float]) -> None:
         """Make room for the norms.
 
         Raises:
-            ConfigurationError: The reference is no term.
+            ConfigurationError: The reference is no term, or has weight 0.
         """
-        check_names([] if self.reference is None else [self.reference], names, "GradientNorm")
-        self._names = list(names)
-        self.register_buffer("norms", torch.zeros(len(names)))
-        self.register_buffer("measured", torch.zeros(len(names), dtype=torch.bool))
+        check_names([] if self.reference is None else [self.reference], weights, "GradientNorm")
+        self._names = [name for name, weight in weights.items() if weight > 0]
+        if self.reference is not None and self.reference not in self._names:
+            raise ConfigurationError(
+                f"GradientNorm: the reference '{self.reference}' has weight 0: it is not trained, and the "
+                f"others would be made as large as it stays. Give it a weight, or take one of: "
+                f"{', '.join(self._names)}."
+            )
+        self.register_buffer("norms", torch.zeros(len(self._names)))
+        self.register_buffer("measured", torch.zeros(len(self._names), dtype=torch.bool))
         self.register_buffer("steps", torch.tensor(0))
 
     def forward(
         self, losses: Mapping[str, Tensor], weights: Mapping[str, float], image: Tensor | None = None
     ) -> tuple[dict[str, Tensor | float], Tensor | float]:
-        """Measure when it is time; return the multipliers."""
+        """Measure when it is time; return the multipliers.
+
+        Raises:
+            ConfigurationError: The reference has no gradient in the image, which the first training step
+                is the first to know.
+        """
         if image is not None and image.requires_grad and torch.is_grad_enabled():
             if int(self.steps) % self.every_n_steps == 0:
                 self._measure(losses, image)
             self.steps += 1
-        measured = self.measured.tolist()
-        names = [self.reference] if self.reference is not None else self._names
-        reference = next((name for name in names if measured[self._names.index(name)]), None)
-        multipliers: dict[str, Tensor | float] = {}
-        for name in losses:
-            position = self._names.index(name)
-            if reference is None or name == reference or not measured[position]:
-                multipliers[name] = 1.0
-            else:
-                wanted = self.norms[self._names.index(reference)]
-                ratio = wanted / self.norms[position].clamp_min(1e-20)
-                multipliers[name] = ratio.clamp(1 / self.limit, self.limit)
+        measured = dict(zip(self._names, self.measured.tolist(), strict=True))
+        norms = dict(zip(self._names, self.norms.unbind(), strict=True))
+        on = [name for name in self._names if measured[name] and weights.get(name, 0.0) > 0]
+        reference = next(iter(on), None) if self.reference is None else self.reference
+        multipliers: dict[str, Tensor | float] = dict.fromkeys(losses, 1.0)
+        if reference is not None and measured[reference]:
+            for name in on:
+                if name != reference:
+                    multipliers[name] = ratio_of_norms(
+                        norms[reference], norms[name], 1 / self.limit, self.limit
+                    )
         return multipliers, 0.0
 
     def _measure(self, losses: Mapping[str, Tensor], image: Tensor) -> None:
-        found = torch.zeros_like(self.norms)
-        has_gradient = torch.zeros_like(self.measured)
-        for name, loss in losses.items():
-            if not loss.requires_grad:
-                continue
-            (gradient,) = torch.autograd.grad(loss, image, retain_graph=True, allow_unused=True)
-            if gradient is not None:
-                position = self._names.index(name)
-                found[position] = torch.linalg.vector_norm(gradient.detach().float())
-                has_gradient[position] = True
-        if torch.distributed.is_available() and torch.distributed.is_initialized():
-            torch.distributed.all_reduce(found)
-            found /= torch.distributed.get_world_size()
-        usable = has_gradient & found.isfinite()  # a step that went wrong says nothing
+        norms = gradient_norms({name: losses[name] for name in self._names if name in losses}, image)
+        if self.reference is not None and self.reference not in norms:
+            raise ConfigurationError(
+                f"GradientNorm: the reference '{self.reference}' has no gradient in the image, so nothing "
+                "can be compared with it. Leave reference out, or name a loss of images."
+            )
+        nothing = torch.full_like(self.norms[0], math.nan)
+        found = torch.stack([norms.get(name, nothing) for name in self._names])
+        usable = found.isfinite()  # a step that went wrong says nothing
         smoothed = torch.where(
             self.measured, self.smoothing * self.norms + (1 - self.smoothing) * found, found
         )
@@ -203,8 +211,18 @@ class Uncertainty(LossBalance):
 
     A term of weight w and loss L contributes ``exp(-s) * w * L + s`` with a learned log variance s, whose
     optimum is ``exp(s) = w * L``: each term tends to count 1, and a sum of logarithms is minimised. The
-    variance of a term that is switched off (weight 0) rests. Losses must be positive. To keep ``kl``
-    at its own weight, leave it out of ``terms``.
+    variance of a term that is switched off (weight 0) rests. Losses must be positive. Adam moves s by at
+    most about its learning rate a step: at 1e-3 a loss of 1,000 takes more than 7,000 steps to count 1.
+
+    Meant for terms that compete as equals: several distances of images. It is no way to balance them
+    with ``kl``, because a logarithm is a weak pull. Ten times less reconstruction error is worth
+    log(10) = 2.3, however many pixels that is, and a code that achieves it costs some 100 nats: with ``kl``
+    left out of ``terms`` at weight 1, the optimum is a decoder without a code. With ``kl`` among them it is
+    worse: the logarithm of a divergence that vanishes has no end but ``limit``. With a code use
+    :class:`vedute.losses.likelihood.GaussianLikelihood`, which counts each of an image's C H W values:
+    (C H W / 2) * log(mean squared error) against ``kl``. Weighing ``reconstruction`` alone has the same
+    optimum with a ``kl_weight`` of 2 / (C H W), 1.6e-4 for colour images of 64 x 64 pixels; with several
+    terms try that weight first. Autoencoders without ``kl`` need none of this.
 
     Source: Kendall et al. 2018, "Multi-Task Learning Using Uncertainty to Weigh Losses",
     https://arxiv.org/abs/1705.07115 (equation 10, times 2).
@@ -223,20 +241,20 @@ class Uncertainty(LossBalance):
         super().__init__()
         if terms is not None and (not terms or len(set(terms)) < len(terms)):
             raise ConfigurationError(f"Uncertainty needs the names of terms, each once; got {terms}.")
-        if limit <= 1:
-            raise ConfigurationError(f"The limit of Uncertainty must be above 1, got {limit}.")
+        if not 1 < limit < math.inf:
+            raise ConfigurationError(f"The limit of Uncertainty must be a number above 1, got {limit}.")
         self.terms = terms
-        self._bound = float(torch.tensor(limit).log())
+        self._bound = math.log(limit)
         self._names: list[str] = []
 
-    def prepare(self, names: Sequence[str]) -> None:
+    def prepare(self, weights: Mapping[str, float]) -> None:
         """Create the log variances, all 0: training starts with the plain weights.
 
         Raises:
             ConfigurationError: A term does not exist.
         """
-        check_names(self.terms or [], names, "Uncertainty")
-        self._names = list(self.terms or names)
+        check_names(self.terms or [], weights, "Uncertainty")
+        self._names = list(self.terms or weights)
         self.log_variances = nn.Parameter(torch.zeros(len(self._names)))
 
     def forward(
@@ -247,7 +265,7 @@ class Uncertainty(LossBalance):
         multipliers: dict[str, Tensor | float] = dict.fromkeys(losses, 1.0)
         active = torch.zeros_like(bounded)
         for position, name in enumerate(self._names):
-            if name in losses:
+            if weights.get(name, 0.0) > 0:
                 multipliers[name] = torch.exp(-bounded[position])
-                active[position] = float(weights.get(name, 1.0) > 0)
+                active[position] = 1.0
         return multipliers, (bounded * active).sum()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 
 import torch
@@ -9,7 +10,7 @@ from torch import Tensor, nn
 
 from vedute.errors import ConfigurationError
 from vedute.losses.terms import LossBalance
-from vedute.schedules import Progress, Schedule
+from vedute.schedules import Progress, Schedule, check_schedule
 
 
 class Objective(nn.Module):
@@ -33,20 +34,25 @@ class Objective(nn.Module):
             balance: Multiplies the weights by what the losses are.
 
         Raises:
-            ConfigurationError: A negative weight; a schedule or balance for a term that does not exist.
+            ConfigurationError: A weight that is negative or no number; a schedule or balance for a term that
+                does not exist; a schedule that is none.
         """
         super().__init__()
         for name, weight in weights.items():
-            if weight < 0:
-                raise ConfigurationError(f"The weight of the loss '{name}' is {weight}: give at least 0.")
+            if not 0 <= weight < math.inf:
+                raise ConfigurationError(
+                    f"The weight of the loss '{name}' is {weight}: give a number of at least 0."
+                )
         if weights and not any(weights.values()):
             raise ConfigurationError(f"All weights of the losses ({', '.join(weights)}) are 0: give one.")
         self.weights = dict(weights)
         self.schedules = dict(schedules or {})
         check_names(self.schedules, weights, "loss_schedules")
+        for name, schedule in self.schedules.items():
+            check_schedule(schedule, f"loss_schedules.{name}")
         self.balance = balance
         if balance is not None:
-            balance.prepare(list(weights))
+            balance.prepare(self.weights)
 
     def forward(
         self, losses: Mapping[str, Tensor], progress: Progress, image: Tensor | None = None
@@ -81,7 +87,8 @@ class Objective(nn.Module):
 
     def plain(self, losses: Mapping[str, Tensor]) -> Tensor:
         """Add the terms up with their own weights: comparable from epoch to epoch."""
-        return torch.stack([self.weights[name] * loss for name, loss in losses.items()]).sum()
+        parts = [self.weights[name] * loss for name, loss in losses.items() if self.weights[name]]
+        return torch.stack(parts).sum() if parts else 0.0 * next(iter(losses.values()))
 
     def after_validation(self, losses: Mapping[str, float]) -> None:
         """Tell the balance the means over the validation split."""

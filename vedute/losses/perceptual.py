@@ -16,7 +16,7 @@ from vedute.losses.frozen import Frozen
 from vedute.losses.pixel import mean_absolute_error, mean_squared_error
 from vedute.losses.terms import ImageLoss, at_least_zero
 from vedute.networks.classifiers import ClassifierNetwork
-from vedute.networks.layers import default_layers, layer_extractor, resolve_layers
+from vedute.networks.layers import NamedLayers, default_layers, resolve_layers
 from vedute.pretrained import (
     RANDOM,
     check_network,
@@ -143,10 +143,10 @@ class Perceptual(ImageLoss):
         with torch.no_grad():
             wanted = extractor(self._shown(target))
         found = extractor(self._shown(image))
-        weights = list(self.layers.values()) or [1.0] * len(found)
+        weights = self.layers or dict.fromkeys(found, 1.0)
         losses = [
-            weight * self._compare(found[node].float(), wanted[node].float())
-            for weight, node in zip(weights, found, strict=True)
+            weight * self._compare(found[layer].float(), wanted[layer].float())
+            for layer, weight in weights.items()
             if weight
         ]
         return torch.stack(losses).sum(dim=0)
@@ -175,11 +175,11 @@ def _usual_layers(network: str) -> tuple[str, ...]:
 
 
 def _extractor(network: str, weights: str | None, layers: tuple[str, ...]) -> nn.Module:
-    """Return the part of a network that gives the layers, by the names of their operations, in order."""
+    """Return the part of a network that gives the layers, by their names."""
     if network != CLASSIFIER:
         whole = pretrained_torchvision(network, weights)
         # The copy holds the layers that are needed only, and no longer leans on the file.
-        return copy.deepcopy(layer_extractor(whole, resolve_layers(whole, layers, network)))
+        return copy.deepcopy(NamedLayers(whole, layers, network))
     from lightning.pytorch import LightningModule
 
     from vedute.checkpoints import load_module, summary
@@ -194,4 +194,4 @@ def _extractor(network: str, weights: str | None, layers: tuple[str, ...]) -> nn
             "a classifier: train one with 'fit --config configs/classifier_landscapes.yaml'."
         )
     chosen = layers or tuple(default_layers(own, (own.image_channels, *own.image_size)))
-    return layer_extractor(own, resolve_layers(own, chosen, f"The classifier in {path}"))
+    return NamedLayers(own, chosen, f"The classifier in {path}")

@@ -59,9 +59,11 @@ class ImageLosses(nn.ModuleDict):
             ConfigurationError: A name that is none.
         """
         for name in losses:
-            if not name.isidentifier() or hasattr(nn.ModuleDict, name):
+            # YAML reads a bare number as one
+            taken = hasattr(ImageLosses, str(name)) or hasattr(nn.Module(), str(name))
+            if taken or not str(name).isidentifier():
                 raise ConfigurationError(
-                    f"model.losses: '{name}' cannot name a loss: take letters, digits and underscores."
+                    f"model.losses: '{name}' cannot name a loss: take another word, of letters."
                 )
         super().__init__(losses)
 
@@ -95,6 +97,13 @@ class ImageLosses(nn.ModuleDict):
         for _, loss in self._each():
             loss.check(image_size, channels)
 
+    def rest(self) -> Tensor | float:
+        """Return 0 with a gradient of 0 for every weight that a loss learns.
+
+        Processes that share gradients wait for those of every weight, also of a loss that is off.
+        """
+        return 0.0 * sum(weight.float().sum() for weight in self.parameters())
+
     def forward(self, image: Tensor, target: Tensor) -> dict[str, Tensor]:
         """Return the mean of each loss over images (N, C, H, W) in [0, 1] and their targets."""
         return {name: loss(image, target).mean() for name, loss in self._each()}
@@ -107,11 +116,14 @@ class LossBalance(nn.Module, ABC):
     """
 
     @abstractmethod
-    def prepare(self, names: Sequence[str]) -> None:
-        """Learn the names of the terms, once, before training and before weights are loaded.
+    def prepare(self, weights: Mapping[str, float]) -> None:
+        """Learn the terms, once, before training and before weights are loaded.
+
+        Args:
+            weights: Weight of each term by its name, without schedule and balance; 0: computed only.
 
         Raises:
-            ConfigurationError: The balance names a term that does not exist.
+            ConfigurationError: The balance names a term that does not exist, or one that it cannot work with.
         """
 
     @abstractmethod

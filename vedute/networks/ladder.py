@@ -72,10 +72,11 @@ class LadderVAE(VAENetwork):
                 empty ones.
         """
         levels = len(widths)
-        if top_size < 1 or any(channels < 1 for channels in map_channels) or len(map_channels) >= levels:
+        if min(top_size, *map_channels, *widths) < 1 or len(map_channels) >= levels:
             raise ConfigurationError(
-                f"{type(self).__name__} needs top_size and map_channels of at least 1, and fewer latent maps "
-                f"than widths ({levels}): got top_size {top_size}, map_channels {list(map_channels)}."
+                f"{type(self).__name__} needs top_size, map_channels and widths of at least 1, and "
+                f"fewer latent maps than widths: got top_size {top_size}, map_channels "
+                f"{list(map_channels)}, widths {list(widths)}."
             )
         require_divisible(image_size, 2**levels, type(self).__name__)
         sizes = [(image_size[0] >> level + 1, image_size[1] >> level + 1) for level in range(levels)]

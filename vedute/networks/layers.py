@@ -73,8 +73,10 @@ def default_layers(network: nn.Module, image_shape: tuple[int, int, int]) -> lis
     device = next(network.parameters()).device
     with torch.no_grad():
         maps = layer_extractor(network, nodes)(torch.zeros(1, *image_shape, device=device))
+    modules = dict(network.named_modules())
+    learned = [node in modules and any(True for _ in modules[node].parameters()) for node in nodes]
     last: dict[int, str] = {}
-    for node in nodes:
+    for node in nodes[learned.index(True) :]:  # what comes before is the image, on another scale
         value = maps[node]
         if isinstance(value, Tensor) and value.ndim == 4 and len(value) == 1:
             down, across = (
@@ -105,6 +107,30 @@ def layer_extractor(network: nn.Module, nodes: Sequence[str]) -> nn.Module:
             network, train_return_nodes=wanted, eval_return_nodes=wanted, suppress_diff_warning=True
         )
     return found.eval()
+
+
+class NamedLayers(nn.Module):
+    """From images to what a network's layers make of them, by the names that were asked for."""
+
+    def __init__(self, network: nn.Module, layers: Sequence[str], what: str) -> None:
+        """Find the layers.
+
+        Args:
+            network: The network, in eval mode; see :func:`layer_extractor`.
+            layers: Names, see :func:`layer_names`; several may mean one operation.
+            what: How messages call the network.
+
+        Raises:
+            ConfigurationError: A layer does not exist; the message names similar ones.
+        """
+        super().__init__()
+        self.operations = dict(zip(layers, resolve_layers(network, layers, what), strict=True))
+        self.extractor = layer_extractor(network, list(self.operations.values()))
+
+    def forward(self, image: Tensor) -> dict[str, Tensor]:
+        """Return the layers of images (N, C, H, W), each with the batch first."""
+        found = self.extractor(image)  # in the order of the network, not of the names
+        return {layer: found[operation] for layer, operation in self.operations.items()}
 
 
 def _nodes(network: nn.Module) -> list[str]:

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch import distributed as dist
 from torch.nn import functional as F
 
+from vedute.distributed import from_first, summed
 from vedute.errors import ConfigurationError
 
 _KMEANS_ROUNDS = 10
@@ -90,6 +90,8 @@ class EMAQuantizer(nn.Module):
         self.register_buffer("use", torch.ones(codes))
         self.register_buffer("total", self.codebook.clone())
         self.register_buffer("ready", torch.zeros((), dtype=torch.bool))
+        self._seen_ready = False  # that ``ready`` is set: reading it in each step would make a GPU wait
+        self.register_load_state_dict_post_hook(_forget)  # type: ignore[no-untyped-call]  # untyped in torch
 
     def look_up(self, codes: Tensor) -> Tensor:
         """Return (*shape, D) float32: the vectors of codes (*shape)."""
@@ -112,8 +114,10 @@ class EMAQuantizer(nn.Module):
                 given = F.normalize(given, dim=1)
             rows = given.permute(0, 2, 3, 1).reshape(-1, self.code_size)  # (N * h * w, D)
             found = rows.detach()
-            if learn and not self.ready:
-                self._initialise(found)
+            if learn and not self._seen_ready:
+                if not self.ready:
+                    self._initialise(found)
+                self._seen_ready = True
             codes = self._nearest(found)  # (N * h * w,)
             chosen = self.look_up(codes)
             commitment = (rows - chosen).square().reshape(len(given), -1).mean(dim=1)  # (N,)
@@ -147,20 +151,21 @@ class EMAQuantizer(nn.Module):
             use, total = self._counted(rows, self._nearest(rows))
             means = self._sized(total / use.clamp_min(1)[:, None])
             self.codebook.copy_(torch.where(use[:, None] > 0, means, self.codebook))
-        self.codebook.copy_(_from_first(self.codebook))
-        self.use.fill_(len(rows) / self.codes)
+        self.codebook.copy_(from_first(self.codebook))
+        # As many rows as ``_learn`` counts in a batch: those of all processes.
+        self.use.copy_(summed(self.use.new_full((), len(rows))).expand(self.codes) / self.codes)
         self.total.copy_(self.codebook * self.use[:, None])
         self.ready.fill_(True)
 
     def _learn(self, rows: Tensor, codes: Tensor) -> None:
         """Move the codebook towards the rows (M, D) of all processes, and restart unused codes."""
-        use, total = (_summed(value) for value in self._counted(rows, codes))
+        use, total = (summed(value) for value in self._counted(rows, codes))
         self.use.lerp_(use, 1 - self.decay)
         self.total.lerp_(total, 1 - self.decay)
         mean_use = self.use.mean()
         unused = (self.use < self.restart_share * mean_use)[:, None]  # (K, 1)
         # Drawn whether they are needed or not: asking would make a GPU wait.
-        drawn = _from_first(rows[torch.randint(len(rows), (self.codes,), device=rows.device)])
+        drawn = from_first(rows[torch.randint(len(rows), (self.codes,), device=rows.device)])
         self.use.copy_(torch.where(unused[:, 0], mean_use, self.use))
         self.total.copy_(torch.where(unused, drawn * mean_use, self.total))
         self.codebook.copy_(self._sized(self.total / self.use.clamp_min(1e-6)[:, None]))
@@ -169,21 +174,7 @@ class EMAQuantizer(nn.Module):
         return F.normalize(codebook, dim=1) if self.normalise else codebook
 
 
-def _several() -> bool:
-    return dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
-
-
-def _summed(value: Tensor) -> Tensor:
-    """Return the sum of ``value`` over all processes."""
-    if _several():
-        value = value.contiguous()
-        dist.all_reduce(value)
-    return value
-
-
-def _from_first(value: Tensor) -> Tensor:
-    """Return the first process's ``value`` on all processes."""
-    if _several():
-        value = value.contiguous()
-        dist.broadcast(value, src=0)
-    return value
+def _forget(quantizer: nn.Module, _: object) -> None:
+    """Look again whether a codebook is ready, after another state was loaded."""
+    assert isinstance(quantizer, EMAQuantizer)
+    quantizer._seen_ready = False

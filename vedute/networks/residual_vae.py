@@ -54,7 +54,7 @@ class ResidualVAE(VAENetwork):
 
         Raises:
             ConfigurationError: The image size does not divide, or encoder and decoder have different
-                numbers of levels.
+                numbers of levels, or none; or a number is out of its range.
         """
         default = partial(Conditioning, embedding=partial(MLP, size=embedding_size))
         super().__init__(
@@ -64,6 +64,16 @@ class ResidualVAE(VAENetwork):
             raise ConfigurationError(
                 "encoder_widths and decoder_widths must have the same length, got "
                 f"{len(encoder_widths)} and {len(decoder_widths)}."
+            )
+        if (
+            not encoder_widths
+            or min(*encoder_widths, *decoder_widths) < 1
+            or min(encoder_blocks, decoder_blocks) < 0
+        ):
+            raise ConfigurationError(
+                f"{type(self).__name__} needs at least one level, widths of at least 1 and blocks of at "
+                f"least 0: got encoder_widths {list(encoder_widths)}, decoder_widths {list(decoder_widths)}, "
+                f"encoder_blocks {encoder_blocks}, decoder_blocks {decoder_blocks}."
             )
         levels = len(encoder_widths)
         require_divisible(image_size, 2**levels, type(self).__name__)

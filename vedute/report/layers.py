@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields, is_dataclass
 
 import torch
 from rich.table import Table
@@ -89,9 +89,11 @@ class NetworkLayers:
 
 
 def tensors_in(value: object) -> list[Tensor]:
-    """Return the tensors in nested tuples, lists and mappings, in order."""
+    """Return the tensors in nested tuples, lists, mappings and dataclasses, in order."""
     if isinstance(value, Tensor):
         return [value]
+    if is_dataclass(value):
+        value = [getattr(value, one.name, None) for one in fields(value)]
     if isinstance(value, Mapping):
         value = list(value.values())
     if isinstance(value, (tuple, list)):
@@ -100,7 +102,7 @@ def tensors_in(value: object) -> list[Tensor]:
 
 
 def shapes_of(value: object) -> list[Shape]:
-    """Return the shapes, without batch, of the tensors in nested tuples, lists and mappings."""
+    """Return the shapes, without batch, of the tensors in nested tuples, lists, mappings and dataclasses."""
     return [tuple(tensor.shape[1:]) for tensor in tensors_in(value)]
 
 

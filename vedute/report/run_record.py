@@ -193,7 +193,7 @@ def _values(path: Path, checkpoint: Mapping[str, object]) -> dict[str, float]:
                     name[4:]: float(text) for name, text in row.items() if text and name.startswith("val/")
                 }
                 found.update(values)
-    except (KeyError, ValueError, TypeError, UnicodeDecodeError, csv.Error) as error:
+    except (KeyError, ValueError, TypeError, AttributeError, OverflowError, csv.Error) as error:
         raise DataError(f"{path} is damaged ({error}): restore it, or leave the run out.") from error
     return found
 

@@ -28,9 +28,9 @@ class Coupling(nn.Module):
     def __init__(self, size: int, condition_size: int, hidden: int, odd: bool) -> None:
         """Start as the identity; ``odd`` says which half changes."""
         super().__init__()
-        keep = torch.arange(size) % 2 == int(odd)
-        self.register_buffer("kept", keep.nonzero()[:, 0], persistent=False)
-        self.register_buffer("changed", (~keep).nonzero()[:, 0], persistent=False)
+        first = int(odd)
+        self.register_buffer("kept", torch.arange(first, size, 2), persistent=False)
+        self.register_buffer("changed", torch.arange(1 - first, size, 2), persistent=False)
         self.kept: Tensor
         self.changed: Tensor
         self.inner = nn.Linear(len(self.kept) + condition_size, hidden)
@@ -145,10 +145,11 @@ class LatentFlow(LatentSampler):
             z: (N, Z).
             condition: (N, D).
         """
-        known = self.weights(condition)
-        rest = (z - self.center - known @ self.slope).T
-        value = torch.linalg.solve_triangular(self.factor, rest, upper=False).T
-        return self._log_normal(value, known) - self.factor.diagonal().log().sum()
+        with torch.autocast(z.device.type, enabled=False):
+            known = self.weights(condition.float())
+            rest = (z.float() - self.center - known @ self.slope).T
+            value = torch.linalg.solve_triangular(self.factor, rest, upper=False).T
+            return self._log_normal(value, known) - self.factor.diagonal().log().sum()
 
     def collector(self) -> LatentRows:
         """Return a sample of latent vectors with their conditions."""

@@ -52,6 +52,8 @@ class LatentSampler(nn.Module, ABC):
     def forward(self, noise: Tensor, condition: Tensor) -> Tensor:
         """Turn noise into latent vectors; each row from its own noise and condition alone.
 
+        In float32, also under autocast.
+
         Args:
             noise: (N, Z) standard normal.
             condition: (N, D) class probabilities, or scores; more entries are left out where D is 0.
@@ -135,14 +137,15 @@ class ClassGaussian(LatentSampler):
 
     def forward(self, noise: Tensor, condition: Tensor) -> Tensor:
         """Return latent vectors (N, Z); see the base class."""
-        weights = self.weights(condition)  # (N, groups)
-        deviation = torch.zeros_like(noise)
-        for group in range(len(self.mean)):  # one (N, Z) product a class, not an (N, Z, Z) factor each
-            rows = weights[:, group].nonzero()[:, 0]
-            if len(rows):
-                part = noise[rows] @ self.factor[group].T
-                deviation = deviation.index_add(0, rows, weights[rows, group, None] * part)
-        return weights @ self.mean + self.temperature * deviation
+        with torch.autocast(noise.device.type, enabled=False):
+            noise, weights = noise.float(), self.weights(condition.float())  # (N, groups)
+            deviation = torch.zeros_like(noise)
+            for group in range(len(self.mean)):  # one (N, Z) product a class, not an (N, Z, Z) factor each
+                rows = weights[:, group].nonzero()[:, 0]
+                if len(rows):
+                    part = noise[rows] @ self.factor[group].T
+                    deviation = deviation.index_add(0, rows, weights[rows, group, None] * part)
+            return weights @ self.mean + self.temperature * deviation
 
     def collector(self) -> LatentMoments:
         """Return moments per class."""

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torchmetrics import Metric
 
 from vedute.errors import ConfigurationError
@@ -15,9 +16,26 @@ from vedute.sampling.latents import LatentSampler
 _JITTER = 1e-3
 """Added to variances: latent vectors lie about 1 apart, and smaller details are noise of the posteriors."""
 
-_FIRST_ROUNDS = 20
-_LATER_ROUNDS = 5
-"""Rounds of EM at the first fit, and from the last epoch's mixture on, which is near already."""
+_ROUNDS = 10
+_GAIN = 0.02
+"""Rounds of EM at most, from clusters and from the last epoch's mixture: both are near already. And nats
+that a round must gain for a vector to be followed by another."""
+
+_STARTS = 4
+_LLOYD_ROUNDS = 20
+"""Of k-means."""
+
+_CONSTANCY = 0.1
+"""Nats by which a new start must explain a vector better than the last epoch's mixture does: a mixture
+that goes on gives the same noise a similar image in the next epoch."""
+
+
+class _Mixture(NamedTuple):
+    """Shares (K,), means (K, Z) and lower factors of covariances (K, Z, Z), float64."""
+
+    share: Tensor
+    mean: Tensor
+    factor: Tensor
 
 
 class GaussianMixture(LatentSampler):
@@ -74,7 +92,11 @@ class GaussianMixture(LatentSampler):
 
     def forward(self, noise: Tensor, condition: Tensor) -> Tensor:
         """Return latent vectors (N, Z); see the base class."""
-        weights = self.weights(condition)  # (N, groups)
+        with torch.autocast(noise.device.type, enabled=False):
+            return self._drawn(noise.float(), self.weights(condition.float()))
+
+    def _drawn(self, noise: Tensor, weights: Tensor) -> Tensor:
+        """Return latent vectors (N, Z) of noise and class weights (N, groups), float32."""
         latents = torch.zeros_like(noise)
         for group in range(len(self.mean)):
             rows = weights[:, group].nonzero()[:, 0]
@@ -95,15 +117,19 @@ class GaussianMixture(LatentSampler):
 
     @torch.no_grad()
     def fit(self, collected: Metric) -> None:
-        """Fit the mixture of each class by EM, from the last fit on; a class without images stays.
+        """Fit the mixture of each class by EM; a class without images stays.
 
-        Components with few images are drawn towards the class's common covariance, which counts as
-        many images as there are dimensions.
+        It starts from clusters, and from the last fit; what explains the vectors better is kept. A
+        component's covariance is drawn towards the mean one of the class's components, which counts as
+        many images as there are dimensions. (Not towards that of all vectors: along the gap between two
+        clusters this is so wide that either component would cover both.)
         """
         if not isinstance(collected, LatentRows):
             raise TypeError(f"GaussianMixture is fitted to LatentRows, got {type(collected).__name__}")
         z, weights = collected.compute()
         z, weights = z.reshape(-1, self.latent_size).double(), weights.reshape(len(z), -1).double()
+        if not torch.isfinite(z).all():
+            return
         for group in range(len(self.mean)):
             rows = weights[:, group].nonzero()[:, 0]
             if len(rows) >= self.components:
@@ -111,32 +137,52 @@ class GaussianMixture(LatentSampler):
 
     def _fit_group(self, group: int, z: Tensor, weight: Tensor) -> None:
         """Fit one class's mixture to its vectors z (N, Z), each counting ``weight`` (N,), float64."""
-        total = weight.sum()
-        center = weight @ z / total
-        common = self._covariance(z - center, weight) / total
-        common = common + _JITTER * torch.eye(len(common), dtype=z.dtype, device=z.device)
-        first = bool(self.fits[group] == 0)
-        if first:
-            mean = _spread_points(z, self.components)
-            factor = _cholesky(common).expand(self.components, -1, -1)
-            share = torch.full_like(mean[:, 0], 1 / self.components)
-        else:
-            mean, factor, share = self.mean[group].to(z), self.factor[group].to(z), self.share[group].to(z)
-        for _ in range(_FIRST_ROUNDS if first else _LATER_ROUNDS):
-            belongs = _responsibilities(z, mean, factor, share) * weight[:, None]  # (N, K)
-            count = belongs.sum(dim=0)  # (K,)
-            share = (count + 1e-3 * total / self.components) / (total * (1 + 1e-3))
-            mean = (belongs.T @ z + 1e-3 * center) / (count[:, None] + 1e-3)
-            factors = []
-            for number in range(self.components):
-                scatter = self._covariance(z - mean[number], belongs[:, number])
-                own = (scatter + self.latent_size * common) / (count[number] + self.latent_size)
-                factors.append(_cholesky(own))
-            factor = torch.stack(factors)
-        if torch.isfinite(mean).all() and torch.isfinite(factor).all():
-            self.mean[group], self.factor[group] = mean.to(self.mean), factor.to(self.factor)
-            self.share[group] = share.to(self.share)
+        best, likelihood = self._climb(self._first(z, weight), z, weight)
+        if self.fits[group] > 0:
+            last = _Mixture(self.share[group].to(z), self.mean[group].to(z), self.factor[group].to(z))
+            again, reached = self._climb(last, z, weight)
+            if reached >= likelihood - _CONSTANCY or math.isnan(likelihood):
+                best = again
+        if torch.isfinite(best.mean).all() and torch.isfinite(best.factor).all():
+            self.share[group], self.mean[group] = best.share.to(self.share), best.mean.to(self.mean)
+            self.factor[group] = best.factor.to(self.factor)
             self.fits[group] += 1
+
+    def _first(self, z: Tensor, weight: Tensor) -> _Mixture:
+        """Return a mixture to start from: clusters, which all have the shape of their common rest."""
+        member = clusters(z, weight, self.components)
+        return self._mixture(z, nn.functional.one_hot(member, self.components) * weight[:, None])
+
+    def _climb(self, mixture: _Mixture, z: Tensor, weight: Tensor) -> tuple[_Mixture, float]:
+        """Return the mixture after some rounds of EM, and the mean log likelihood before the last, nats."""
+        before = math.nan
+        for _ in range(_ROUNDS):
+            logs = _log_densities(z, mixture)  # (N, K)
+            likelihood = float(weight @ logs.logsumexp(dim=1) / weight.sum())
+            mixture = self._mixture(z, logs.softmax(dim=1) * weight[:, None])
+            if likelihood - before < _GAIN:
+                break
+            before = likelihood
+        return mixture, likelihood
+
+    def _mixture(self, z: Tensor, belongs: Tensor) -> _Mixture:
+        """Return the mixture of vectors z (N, Z) that belong to the components by ``belongs`` (N, K)."""
+        count = belongs.sum(dim=0)  # (K,)
+        total = count.sum()
+        center = belongs.sum(dim=1) @ z / total
+        # A trace of all vectors in each component, so that an empty one is somewhere.
+        share = (count + 1e-3 * total / self.components) / (total * (1 + 1e-3))
+        mean = (belongs.T @ z + 1e-3 * center) / (count[:, None] + 1e-3)
+        scatter = torch.stack(
+            [self._covariance(z - mean[number], belongs[:, number]) for number in range(self.components)]
+        )
+        common = scatter.sum(dim=0) / total
+        diagonal = torch.diag(common.diagonal())
+        # Fewer images than dimensions have no covariance in most directions.
+        common = (total * common + self.latent_size * diagonal) / (total + self.latent_size)
+        common = common + _JITTER * torch.eye(len(common), dtype=z.dtype, device=z.device)
+        own = (scatter + self.latent_size * common) / (count[:, None, None] + self.latent_size)
+        return _Mixture(share, mean, _cholesky(own))
 
     def _covariance(self, deviation: Tensor, weight: Tensor) -> Tensor:
         """Return the weighted sum of products (Z, Z) of deviations (N, Z); diagonal where that is wanted."""
@@ -178,34 +224,65 @@ def pick_component(noise: Tensor, share: Tensor) -> tuple[Tensor, Tensor]:
     return component, own
 
 
-def _responsibilities(z: Tensor, mean: Tensor, factor: Tensor, share: Tensor) -> Tensor:
-    """Return the probability (N, K) that each vector (N, Z) is of each component."""
+def clusters(z: Tensor, weight: Tensor, count: int) -> Tensor:
+    """Divide vectors into clusters (k-means), the same whenever called with the same vectors.
+
+    Of several starts the one with the smallest distances is taken.
+
+    Source: Arthur & Vassilvitskii 2007, "k-means++: The Advantages of Careful Seeding"; Lloyd 1982.
+
+    Args:
+        z: (N, Z) float64.
+        weight: (N,) how much each vector counts.
+        count: Number K of clusters.
+
+    Returns:
+        The cluster of each vector, (N,) int64 from 0 to K - 1.
+    """
+    generator = torch.Generator().manual_seed(0)
+    found: list[tuple[float, Tensor]] = []
+    for _ in range(_STARTS if count > 1 else 1):
+        center = _spread_points(z, weight, count, generator)
+        for _ in range(_LLOYD_ROUNDS):
+            belongs = nn.functional.one_hot(_distance(z, center).argmin(dim=1), count) * weight[:, None]
+            size = belongs.sum(dim=0)[:, None]
+            moved = torch.where(size > 0, belongs.T @ z / size, center)
+            if torch.equal(moved, center):
+                break
+            center = moved
+        distance, member = _distance(z, center).min(dim=1)
+        found.append((float(weight @ distance), member))
+    return min(found, key=lambda start: start[0])[1]
+
+
+def _spread_points(z: Tensor, weight: Tensor, count: int, generator: torch.Generator) -> Tensor:
+    """Draw ``count`` vectors (count, Z) of z (N, Z): the next more likely, the farther from those before."""
+    chosen = z[:0]
+    chance = weight
+    for _ in range(count):
+        place = torch.rand((), generator=generator, dtype=torch.float64).to(z) * chance.sum()
+        number = torch.searchsorted(chance.cumsum(0), place).clamp_max(len(z) - 1)
+        chosen = torch.cat([chosen, z[number][None]])
+        chance = weight * _distance(z, chosen).min(dim=1).values
+    return chosen
+
+
+def _distance(z: Tensor, center: Tensor) -> Tensor:
+    """Return the squared distance (N, K) of each vector (N, Z) from each centre (K, Z)."""
+    return torch.cdist(z, center).square()
+
+
+def _log_densities(z: Tensor, mixture: _Mixture) -> Tensor:
+    """Return the logarithm of each component's part of the density (N, K) at vectors (N, Z), nats."""
     logs = []
-    for number in range(len(mean)):
-        white = torch.linalg.solve_triangular(factor[number], (z - mean[number]).T, upper=False)  # (Z, N)
-        volume = factor[number].diagonal().log().sum()
-        logs.append(share[number].log() - volume - 0.5 * white.square().sum(dim=0))
-    return torch.stack(logs, dim=1).softmax(dim=1)
+    for share, mean, factor in zip(mixture.share, mixture.mean, mixture.factor, strict=True):
+        white = torch.linalg.solve_triangular(factor, (z - mean).T, upper=False)  # (Z, N)
+        volume = factor.diagonal().log().sum() + 0.5 * len(factor) * math.log(2 * math.pi)
+        logs.append(share.log() - volume - 0.5 * white.square().sum(dim=0))
+    return torch.stack(logs, dim=1)
 
 
 def _cholesky(covariance: Tensor) -> Tensor:
-    """Return the lower factor (Z, Z); not finite where there is none, which ``fit`` then leaves out."""
+    """Return the lower factors (K, Z, Z); not finite where there is none, which ``fit`` then leaves out."""
     factor, failed = torch.linalg.cholesky_ex(covariance)
-    return torch.where(failed == 0, factor, torch.nan)
-
-
-def _spread_points(z: Tensor, count: int) -> Tensor:
-    """Return ``count`` vectors (count, Z) spread over z (N, Z), the same whenever called with the same z.
-
-    k-means++ with a seed: each is drawn with a probability that grows with the squared distance from
-    those that are there. Source: Arthur & Vassilvitskii 2007.
-    """
-    generator = torch.Generator().manual_seed(0)
-    chosen = [z.mean(dim=0) if count == 1 else z[0]]
-    distance = (z - chosen[0]).square().sum(dim=1)
-    while len(chosen) < count:
-        place = torch.rand((), generator=generator, dtype=torch.float64).to(z) * distance.sum()
-        number = int(torch.searchsorted(distance.cumsum(0), place).clamp_max(len(z) - 1))
-        chosen.append(z[number])
-        distance = torch.minimum(distance, (z - z[number]).square().sum(dim=1))
-    return torch.stack(chosen)
+    return torch.where(failed[:, None, None] == 0, factor, torch.nan)

@@ -6,6 +6,7 @@ standard normal noise, so an image still depends on its seed and condition only.
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
@@ -223,6 +224,8 @@ def _legal(scores: Tensor, lowest: Tensor | None, highest: Tensor | None) -> Ten
 
 
 def _not_negative(deviation: float) -> float:
-    if not deviation >= 0:
-        raise ConfigurationError(f"The spread of conditions must be at least 0, got {deviation:g}.")
+    if not 0 <= deviation < math.inf:
+        raise ConfigurationError(
+            f"The spread of conditions must be a number of at least 0, got {deviation:g}."
+        )
     return deviation

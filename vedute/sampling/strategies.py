@@ -151,8 +151,9 @@ class Refine(Strategy):
             )
         if model.condition_names and not model.decodes_condition:
             raise ConfigurationError(
-                f"The strategy refine decodes an image under the wanted condition, but {type(model).__name__} "
-                "decodes without conditions: the image would stay as it is. Choose another strategy."
+                "The strategy refine decodes an image under the wanted condition, but "
+                f"{type(model).__name__} decodes without conditions: the image would stay as it is. Choose "
+                "another strategy."
             )
 
     def generate(self, model: LatentGenerator, condition: Condition, seeds: Tensor) -> Tensor:
