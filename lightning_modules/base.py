@@ -22,7 +22,7 @@ from vedute.conditions import parse_condition
 from vedute.errors import ConfigurationError
 from vedute.losses.objective import Objective
 from vedute.sampling.seeds import seeded_normal
-from vedute.schedules import Budget, Constant, Progress, Schedule, follows_fraction
+from vedute.schedules import Budget, Constant, Progress, Schedule, check_schedule, follows_fraction
 
 _SHOWN_TRAINING = ("loss", "psnr", "kl", "accuracy")
 _SHOWN_AFTER = ("loss", "accuracy", "mae", "rank_correlation", "iou")
@@ -81,6 +81,7 @@ class ImageModule(LightningModule):
         self.train_size = train_size
         self._optimizer = optimizer
         self._schedule = learning_rate_schedule or Constant()
+        check_schedule(self._schedule, "learning_rate_schedule")
 
     optimizer_steps_per_batch: ClassVar[int] = 1
     """Steps of all optimisers together in a batch: 2 where a generator and a discriminator take turns."""
@@ -194,7 +195,10 @@ class ImageModule(LightningModule):
 
 
 class GenerativeModule(ImageModule):
-    """The promises of every generator; callbacks, metrics and verbs use nothing else."""
+    """A model that makes images.
+
+    These are its promises: callbacks, metrics and verbs use nothing else.
+    """
 
     has_encoder: ClassVar[bool] = False
     """Whether ``reconstruct``, ``embed`` and ``decode`` work."""

@@ -21,7 +21,7 @@ from vedute.batch import Batch
 from vedute.errors import ConfigurationError
 from vedute.losses.adversarial import AdversarialLoss, NonSaturating, feature_distance, gradient_penalty
 from vedute.networks.discriminators import Discriminator, ProjectionDiscriminator, choose_levels
-from vedute.schedules import Schedule
+from vedute.schedules import Schedule, check_schedule
 
 
 @dataclass
@@ -106,6 +106,7 @@ class VAEGAN(LatentModule):
         self._penalty_every = penalty_every
         self._discriminator_optimizer = discriminator_optimizer or self._optimizer
         self._discriminator_schedule = discriminator_schedule or self._schedule
+        check_schedule(self._discriminator_schedule, "discriminator_schedule")
         self._gradient_clip = gradient_clip
         self._augment = DiffAugment(augment or [])
         self.kl_free_bits = check_free_bits(kl_free_bits)

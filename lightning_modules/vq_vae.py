@@ -200,7 +200,7 @@ class VQVAE(GenerativeModule):
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
         """Leave what rests as it is: by a gradient of 0, momentum and weight decay would move it."""
         for weight in self._at_rest:
-            pass
+            weight.grad = None
 
     def _log(
         self, batch: Batch, stage: str, loss: Tensor, values: dict[str, Tensor | float], image: Tensor | None

@@ -42,7 +42,7 @@ def test_classes_are_not_compared_with_each_other() -> None:
 def test_without_classes_all_images_are_one() -> None:
     metric = Diversity(features=lambda image: image.flatten(1))
     metric.update(torch.tensor([[[[0.0]]], [[[4.0]]]]))
-    assert metric.compute().tolist() == [4]
+    assert metric.compute().tolist() == 4
     with pytest.raises(ValueError, match="0 classes was given some"):
         metric.update(torch.zeros(2, 1), torch.zeros(2, dtype=torch.int64))
     assert not metric.state_dict()

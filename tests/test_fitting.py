@@ -15,6 +15,8 @@ from vedute.cli import main
 from vedute.sampling.fitting import SamplerFitting
 from vedute.sampling.latents import ClassGaussian, StandardNormal
 
+LINEAR = "{kl: {class_path: vedute.schedules.LinearWarmup, init_args: {epochs: null}}}"
+
 
 @pytest.fixture(scope="module")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -90,6 +92,7 @@ def test_a_warmup_without_a_planned_end_is_refused(
             tiny,
             tmp_path,
             *("--trainer.max_epochs", "-1", "--model.learning_rate_schedule", "null"),
-            *("--model.loss_schedules", "{kl: {class_path: vedute.schedules.LinearWarmup}}"),
+            # null: the whole run, where the configuration has three epochs
+            *("--model.loss_schedules", LINEAR),
         )
     assert "loss_schedules (kl) follows the share" in capsys.readouterr().err

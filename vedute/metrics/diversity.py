@@ -92,7 +92,7 @@ class Diversity(Metric):
         self.kept_labels.append(label.to(self.device))
 
     def compute(self) -> Tensor:
-        """Return (D,) float64 ((1,) without classes), NaN for a class with fewer than two images."""
+        """Return (D,) float64, NaN for a class with fewer than two images; a scalar for one or no class."""
         features, labels = dim_zero_cat(self.kept_features), dim_zero_cat(self.kept_labels)
         return torch.stack(
             [mean_pairwise_distance(features[labels == label]) for label in range(max(1, self._classes))]
