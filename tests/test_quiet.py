@@ -15,11 +15,11 @@ CONDITION = ("--condition", "Coast", "--count", "2")
 
 
 @pytest.fixture(scope="module")
-def learned_loss(tiny_config: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Train a model whose options are modules, of which Lightning warns."""
-    folder = tmp_path_factory.mktemp("learned")
-    loss = "{class_path: vedute.losses.similarity.StructuralDissimilarity}"
-    options = ["--model.losses", f"{{likeness: {loss}}}", "--trainer.default_root_dir", str(folder)]
+def balanced(tiny_config: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Train a model with an option that is a module, of which Lightning warns."""
+    folder = tmp_path_factory.mktemp("balanced")
+    balance = "{class_path: vedute.losses.balance.OnPlateau, init_args: {order: [kl]}}"
+    options = ["--model.loss_balance", balance, "--trainer.default_root_dir", str(folder)]
     assert main(["fit", "--config", str(tiny_config), "--trainer.max_epochs", "1", *options]) == 0
     return folder / "runs"
 
@@ -37,9 +37,9 @@ def learned_loss(tiny_config: Path, tmp_path_factory: pytest.TempPathFactory) ->
     ],
 )
 def test_verbs_do_not_repeat_warnings_about_how_models_are_saved(
-    learned_loss: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...]
+    balanced: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...]
 ) -> None:
-    shutil.copytree(learned_loss, tmp_path / "runs")
+    shutil.copytree(balanced, tmp_path / "runs")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "hub"))
     with warnings.catch_warnings(record=True) as heard:

@@ -20,6 +20,8 @@ from tests.data.pictures import write_tiny_pictures
 from vedute.batch import Batch, Condition
 from vedute.checkpoints import load_checkpoint, load_module
 from vedute.cli import main
+from vedute.networks.vq_autoencoder import VQAutoencoder
+from vedute.report.flow import network_flow
 from vedute.schedules import Progress
 
 ROOT = Path(__file__).parents[1]
@@ -182,6 +184,14 @@ def test_latent_vectors_come_back_as_the_reconstruction(module: VQVAE) -> None:
     assert module.reconstruct(batch)[-1].mean() > module.reconstruct(batch)[0].mean()
     between = module.decode((latents[:1] + latents[-1:]) / 2, batch.condition[:1])
     assert between.shape == (1, 3, 32, 32) and between.min() >= 0 and between.max() <= 1
+
+
+def test_the_drawing_leads_from_the_image_through_the_codes_to_the_output() -> None:
+    network = VQAutoencoder((16, 16), 3, widths=(8, 8))
+    nodes = network_flow(network, (torch.zeros(1, 3, 16, 16),)).nodes
+    assert any("EMAQuantizer" in (node.title, *node.details) for node in nodes)
+    assert all(node.sources for node in nodes[1:]), "a block that nothing feeds"
+    assert [node.role for node in nodes if node.role in ("input", "output")] == ["input", "output"]
 
 
 @pytest.mark.parametrize(
