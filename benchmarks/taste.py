@@ -1,6 +1,6 @@
 """What the painted raters really think of generated cars, for each strategy of ``sample``.
 
-    python benchmarks/taste.py --checkpoint runs/cvae_residual_cars/0/checkpoints/best.ckpt --output taste.json
+    python benchmarks/taste.py --checkpoint runs/cvae_residual_cars/0/checkpoints/best.ckpt
 
 The true taste is a function of a car's traits (``vedute.data.painted.cars_taste``), which pixels do
 not have. An oracle reads it from pictures: a regressor trained on thousands of cars of another seed with

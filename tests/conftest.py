@@ -12,6 +12,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # Several processes share the cores; set before torch is imported, and for what tests start.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 ROOT = Path(__file__).parents[1]
 if str(ROOT) not in sys.path:
     sys.path.insert(0, str(ROOT))  # for tests.data
@@ -45,6 +49,10 @@ trainer:
 def session_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """Keep prepared caches and painted samples out of the user's own cache."""
     folder = tmp_path_factory.mktemp("cache")
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        # One for all processes: samples are painted once.
+        folder = tmp_path_factory.getbasetemp().parent / "cache"
+        folder.mkdir(exist_ok=True)
     before = os.environ.get("VEDUTE_CACHE")
     os.environ["VEDUTE_CACHE"] = str(folder)
     yield folder
