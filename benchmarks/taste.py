@@ -35,11 +35,12 @@ from vedute.data.painted.cars_taste import RANGE, RATERS, true_scores
 from vedute.errors import ConfigurationError
 from vedute.files import cache_folder, whole
 from vedute.metrics.features import resize
+from vedute.metrics.judge import ScoreJudge, load_score_judge
 from vedute.metrics.scores import rank_correlation
 from vedute.networks.classifiers import ResidualClassifier
 from vedute.promises import as_image_data, as_latent_generator
 from vedute.report.grid import image_grid
-from vedute.sampling.rankers import ScoreJudge, load_score_judge, score_ranker
+from vedute.sampling.rankers import score_ranker
 from vedute.sampling.score_distribution import LearnedScores, around, standard_limits
 from vedute.sampling.strategies import (
     BestOf,

@@ -44,3 +44,15 @@ def test_the_fsdp_overlay_fits_a_configuration(capsys: pytest.CaptureFixture[str
     said = capsys.readouterr().out
     assert "lightning.pytorch.strategies.FSDPStrategy" in said and "latent_size: 200" in said
     assert "SampleGrid" not in said, "it would need whole weights"
+
+
+@pytest.mark.slow
+def test_the_landscape_table_is_filled_and_not_trained_twice(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    options = "--variants cvae_landscapes --seeds 0 --minutes 0.03 --image-size 32 --count 4 --jobs 1"
+    for _ in range(2):
+        run(monkeypatch, "landscape_table.py", f"{options} --output {tmp_path}")
+        assert "cvae_landscapes, seed 0: 0." in capfd.readouterr().out
+    assert "cvae_landscapes" in (tmp_path / "table.md").read_text()
+    assert len(list((tmp_path / "seed0" / "runs" / "cvae_landscapes").iterdir())) == 1

@@ -16,7 +16,8 @@ from vedute import checkpoints
 from vedute.batch import Condition
 from vedute.checkpoints import load_checkpoint
 from vedute.cli import main
-from vedute.sampling.rankers import load_score_judge, score_ranker
+from vedute.metrics.judge import load_score_judge
+from vedute.sampling.rankers import score_ranker
 
 CLASSES = Path("runs/tiny/0/checkpoints/best.ckpt")
 _OPTIMIZER = "{class_path: torch.optim.AdamW, init_args: {lr: 3.0e-3}}"

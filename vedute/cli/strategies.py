@@ -183,8 +183,8 @@ def _training_conditions(checkpoint: Path) -> Tensor:
 
 def _ranker(given: argparse.Namespace, model: GenerativeModule) -> Ranker:
     """Return what is best in the eyes of the given judge."""
-    from vedute.metrics.judge import load_judge
-    from vedute.sampling.rankers import class_ranker, load_score_judge, score_ranker
+    from vedute.metrics.judge import load_judge, load_score_judge
+    from vedute.sampling.rankers import class_ranker, score_ranker
 
     names, channels = model.condition_names, model.image_channels
     needed = "class" if "classifier" in given else "score"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Protocol, TypeVar, runtime_checkable
 
 import torch
 from lightning.pytorch import LightningModule
@@ -13,10 +13,11 @@ from torch import Tensor
 from vedute.checkpoints import load_module, summary
 from vedute.errors import CheckpointError
 
+JudgeType = TypeVar("JudgeType")
 
-@runtime_checkable
-class Judge(Protocol):
-    """A trained classifier of images; see ``lightning_modules.classifier.Classifier``."""
+
+class Measuring(Protocol):
+    """What every judge has: features of images of its size."""
 
     image_size: tuple[int, int]
     image_channels: int
@@ -29,21 +30,50 @@ class Judge(Protocol):
     def features(self, image: Tensor) -> Tensor:
         """Return (N, F) features of images (N, C, H, W) in [0, 1] of the judge's size."""
 
+
+@runtime_checkable
+class Judge(Measuring, Protocol):
+    """A trained classifier of images; see ``lightning_modules.classifier.Classifier``."""
+
     def classify(self, features: Tensor) -> Tensor:
         """Return (N, D) logits of features (N, F)."""
 
 
+@runtime_checkable
+class ScoreJudge(Measuring, Protocol):
+    """A trained regressor of scores; see ``lightning_modules.regressor.Regressor``."""
+
+    def score(self, features: Tensor) -> Tensor:
+        """Return (N, D) standardised scores of features (N, F)."""
+
+    def in_units(self, vector: Tensor) -> Tensor:
+        """Return (N, D) scores in the data set's unit of standardised ones (N, D)."""
+
+
 def load_judge(path: Path, device: torch.device | str = "cpu") -> Judge:
-    """Return the judge of a checkpoint, in eval mode and without gradients.
+    """Return the classifier of a checkpoint, in eval mode and without gradients.
 
     Raises:
         CheckpointError: It cannot be used, or holds no classifier.
     """
+    return _load(path, device, Judge, "a classifier", "classifier_landscapes")  # type: ignore[type-abstract]
+
+
+def load_score_judge(path: Path, device: torch.device | str = "cpu") -> ScoreJudge:
+    """Return the regressor of a checkpoint, in eval mode and without gradients.
+
+    Raises:
+        CheckpointError: It cannot be used, or holds no regressor.
+    """
+    return _load(path, device, ScoreJudge, "a regressor of scores", "regressor_cars")  # type: ignore[type-abstract]
+
+
+def _load(path: Path, device: torch.device | str, kind: type[JudgeType], what: str, config: str) -> JudgeType:
     module = load_module(path, LightningModule, device)
-    if not isinstance(module, Judge):
+    if not isinstance(module, kind):
         raise CheckpointError(
-            f"{path} holds a {type(module).__name__} ({summary(type(module))}), but a classifier is needed. "
-            "Train one with 'fit --config configs/classifier_landscapes.yaml' on the same data."
+            f"{path} holds a {type(module).__name__} ({summary(type(module))}), but {what} is needed. Train "
+            f"one with 'fit --config configs/{config}.yaml' on the same data."
         )
     module.requires_grad_(False)
     return module

@@ -3,59 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from pathlib import Path
-from typing import Literal, Protocol, runtime_checkable
+from typing import Literal
 
 import torch
-from lightning.pytorch import LightningModule
 from torch import Tensor
 
 from vedute.batch import Condition
-from vedute.checkpoints import load_module, summary
-from vedute.errors import CheckpointError, ConfigurationError
+from vedute.errors import ConfigurationError
 from vedute.metrics.features import resize
-from vedute.metrics.judge import Judge, judge_columns
+from vedute.metrics.judge import Judge, ScoreJudge, judge_columns
 
 Ranker = Callable[[Tensor, Condition], Tensor]
 """From images (N, C, H, W) in [0, 1] and what was wanted to values (N,): higher is better."""
-
-
-@runtime_checkable
-class ScoreJudge(Protocol):
-    """A trained regressor of scores; see ``lightning_modules.regressor.Regressor``."""
-
-    image_size: tuple[int, int]
-    image_channels: int
-    condition_names: list[str]
-
-    @property
-    def device(self) -> torch.device:
-        """Where the weights lie."""
-
-    def features(self, image: Tensor) -> Tensor:
-        """Return (N, F) features of images (N, C, H, W) in [0, 1] of the judge's size."""
-
-    def score(self, features: Tensor) -> Tensor:
-        """Return (N, D) standardised scores of features (N, F)."""
-
-    def in_units(self, vector: Tensor) -> Tensor:
-        """Return (N, D) scores in the data set's unit of standardised ones (N, D)."""
-
-
-def load_score_judge(path: Path, device: torch.device | str = "cpu") -> ScoreJudge:
-    """Return the regressor of a checkpoint, in eval mode and without gradients.
-
-    Raises:
-        CheckpointError: It cannot be used, or holds no regressor.
-    """
-    module = load_module(path, LightningModule, device)
-    if not isinstance(module, ScoreJudge):
-        raise CheckpointError(
-            f"{path} holds a {type(module).__name__} ({summary(type(module))}), but a regressor of scores is "
-            "needed. Train one with 'fit --config configs/regressor_cars.yaml' on the same data."
-        )
-    module.requires_grad_(False)
-    return module
 
 
 def class_ranker(judge: Judge, names: Sequence[str], image_channels: int) -> Ranker:
