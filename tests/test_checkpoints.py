@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import csv
 import errno
-import os
 import pickle
+import random
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -95,9 +96,27 @@ def test_a_truncated_file(trained: Path, kept: int, capsys: pytest.CaptureFixtur
     assert "damaged" in refused(cut, capsys)
 
 
-@pytest.mark.parametrize("content", [b"hello, this is a text\n" * 50, os.urandom(4096)])
-def test_a_file_of_another_kind(trained: Path, content: bytes, capsys: pytest.CaptureFixture[str]) -> None:
-    Path("other.ckpt").write_bytes(content)
+# Random bytes begin with every opcode that a reader of pickles knows, and many that it does not.
+STRANGE = [
+    b"hello, this is a text\n" * 50,
+    *(bytes([first]) + random.Random(first).randbytes(4096) for first in range(256)),
+]
+
+
+def test_files_of_another_kind(trained: Path) -> None:
+    other, zipped = Path("other.ckpt"), Path("zipped.ckpt")
+    for content in STRANGE:
+        other.write_bytes(content)
+        with zipfile.ZipFile(zipped, "w") as archive:  # as torch writes them, with a strange pickle in it
+            archive.writestr("other/data.pkl", content)
+            archive.writestr("other/version", "3\n")
+        for path in (other, zipped):
+            with pytest.raises(CheckpointError, match=r"damaged or no checkpoint|more than numbers"):
+                load_checkpoint(path)
+
+
+def test_a_file_of_another_kind_gets_one_message(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("other.ckpt").write_bytes(STRANGE[0])
     assert "damaged or no checkpoint" in refused(Path("other.ckpt"), capsys)
 
 

@@ -60,10 +60,12 @@ def load_checkpoint(path: Path) -> dict[str, object]:
         raise CheckpointError(
             f"There is no checkpoint {path}. 'fit' writes them to runs/<configuration>/<n>/checkpoints/."
         )
+    if not zipfile.is_zipfile(path):
+        raise CheckpointError(_damaged(path))
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # torch's guesses about foreign files
-            content = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
+            content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     except pickle.UnpicklingError as error:
         refused = _REFUSED.search(str(error))
         if refused is None:
@@ -72,7 +74,7 @@ def load_checkpoint(path: Path) -> dict[str, object]:
             f"{path} holds more than numbers ({refused.group(1)}): reading it could execute code, so it was "
             "not read. Take a checkpoint that Vedute's 'fit' wrote."
         ) from error
-    except (RuntimeError, EOFError, ValueError, KeyError, OSError, AttributeError) as error:
+    except Exception as error:  # what a damaged pickle makes its reader raise can be nearly anything
         raise CheckpointError(_damaged(path)) from error
     if not isinstance(content, dict) or not isinstance(content.get("state_dict"), dict):
         raise CheckpointError(
