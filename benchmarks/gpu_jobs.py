@@ -101,11 +101,7 @@ class Loop:
             Condition(F.one_hot(self.labels[rows], self.classes).float()),
         )
         with torch.autocast(self.device.type, dtype=torch.bfloat16):
-            coded = self.module._code(batch)
-            terms = {
-                **self.module.image_terms(coded.image, coded.target),
-                **self.module._latent_terms(coded),
-            }
+            terms, _ = self.module.terms(self.module.code(batch))
             loss = self.module.objective.plain(terms)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]

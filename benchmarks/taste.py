@@ -34,6 +34,7 @@ from vedute.data.painted.cars import car_traits, painted_cars
 from vedute.data.painted.cars_taste import RANGE, RATERS, true_scores
 from vedute.errors import ConfigurationError
 from vedute.files import cache_folder, whole
+from vedute.metrics.diversity import mean_pairwise_distance
 from vedute.metrics.features import resize
 from vedute.metrics.judge import ScoreJudge, load_score_judge
 from vedute.metrics.scores import rank_correlation
@@ -173,11 +174,6 @@ def kept_judge(images: Images, scores: Tensor, names: Sequence[str]) -> Regresso
     return model
 
 
-def diversity(features: Tensor) -> float:
-    """Return the mean distance between two pictures' features (N, F)."""
-    return float(torch.pdist(features.float()).mean())
-
-
 def quality(scores: Tensor, features: Tensor, threshold: float) -> dict[str, float]:
     """Return what the oracle's scores (N, 6) and features (N, F) say of a set of pictures."""
     first, second = (scores[:, RATERS.index(name)] for name in JOINT)
@@ -188,7 +184,7 @@ def quality(scores: Tensor, features: Tensor, threshold: float) -> dict[str, flo
         "joint": float(joint.mean()),
         "product": float((first * second).mean()),
         "top_decile": float((joint >= threshold).float().mean()),
-        "diversity": diversity(features),
+        "diversity": float(mean_pairwise_distance(features)),
     }
 
 

@@ -30,11 +30,12 @@ class Autoencoder(LatentModule):
         self.network.freeze_variance()
         self._compose({"latent_norm": latent_norm_weight})
 
-    def _code(self, batch: Batch) -> Coded:
+    def code(self, batch: Batch) -> Coded:
+        """Encode and decode a batch, without noise."""
         target = batch.image if batch.target is None else batch.target
         vector = self.condition_vector(batch.condition, len(batch))
         mu, logvar = self.network.posterior(batch.image, vector)
         return Coded(self.network.decode(mu, vector), target, vector, mu, mu, logvar.detach())
 
-    def _latent_terms(self, coded: Coded) -> dict[str, Tensor]:
-        return {"latent_norm": 0.5 * coded.mu.square().sum(dim=1).mean()}
+    def _latent_terms(self, coded: Coded) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        return {"latent_norm": 0.5 * coded.mu.square().sum(dim=1).mean()}, {}

@@ -33,8 +33,6 @@ class CVAE(LatentModule):
         self.kl_free_bits = check_free_bits(kl_free_bits)
         self._compose({"kl": kl_weight})
 
-    def _latent_terms(self, coded: Coded) -> dict[str, Tensor]:
-        return {"kl": kl_values(coded, self.kl_free_bits)[0]}
-
-    def _latent_values(self, coded: Coded) -> dict[str, Tensor]:
-        return {"kl": kl_values(coded, 0.0)[1]}  # as it is, free or not
+    def _latent_terms(self, coded: Coded) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        counted, whole = kl_values(coded, self.kl_free_bits)
+        return {"kl": counted}, {"kl": whole}

@@ -123,7 +123,6 @@ class LatentModule(GenerativeModule):
             latent_sampler, self.condition_kind, self.condition_size, self.network.latent_size
         )
         self.latent_fitting = SamplerFitting(self.latent_sampler, self.train_size)
-        self._fitted = False
         self.latent_statistics = nn.ModuleDict(
             {
                 f"{stage}_latents": LatentStatistics(self.network.latent_size)
@@ -149,17 +148,12 @@ class LatentModule(GenerativeModule):
         self.objective = Objective(terms, self._loss_schedules, self._loss_balance)
 
     @abstractmethod
-    def _latent_terms(self, coded: Coded) -> dict[str, Tensor]:
-        """Return the subclass's own terms by name: means over the batch."""
-
-    def _latent_values(self, coded: Coded) -> dict[str, Tensor]:
-        """Return further values to log."""
-        return {}
+    def _latent_terms(self, coded: Coded) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """Return the subclass's own terms by name, means over the batch, and further values to log."""
 
     def schedules(self) -> dict[str, Schedule]:
         """Return all schedules by the options that they are given with."""
-        own = {f"loss_schedules ({name})": schedule for name, schedule in self._loss_schedules.items()}
-        return {**super().schedules(), **own}
+        return {**super().schedules(), **self.objective.schedule_options()}
 
     def described_networks(self) -> dict[str, tuple[nn.Module, tuple[Tensor, ...]]]:
         """Return the network with one example image and condition."""
@@ -175,37 +169,31 @@ class LatentModule(GenerativeModule):
         """Shape (Z,) of the noise that one image is made of."""
         return (self.network.latent_size,)
 
-    def _code(self, batch: Batch) -> Coded:
+    def code(self, batch: Batch) -> Coded:
         """Encode and decode a batch."""
         target = batch.image if batch.target is None else batch.target
         vector = self.condition_vector(batch.condition, len(batch))
         image, z, mu, logvar = self.network(batch.image, vector)
         return Coded(image, target, vector, z, mu, logvar)
 
-    def image_terms(self, image: Tensor, target: Tensor) -> dict[str, Tensor]:
-        """Return ``reconstruction`` and the losses by name: means over the batch.
-
-        Args:
-            image: (N, C, H, W) in [0, 1].
-            target: (N, C, H, W) in [0, 1].
-        """
-        reconstruction = mean_squared_error(image, target).mean() * self.train_size
-        return {RECONSTRUCTION: reconstruction, **self.losses(image, target)}
-
     def _shared_step(self, batch: Batch, stage: str) -> Tensor:
-        coded = self._code(batch)
-        return self._finish(coded, stage)
+        return self._finish(self.code(batch), stage)
+
+    def terms(self, coded: Coded) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """Return all terms of the loss by name, means over the batch, and further values to log."""
+        mse = mean_squared_error(coded.image, coded.target)  # (N,)
+        own, further = self._latent_terms(coded)
+        terms = {
+            RECONSTRUCTION: mse.mean() * self.train_size,
+            **self.losses(coded.image, coded.target),
+            **own,
+        }
+        return terms, {"mse": mse.mean(), "psnr": peak_signal_to_noise_ratio(mse).mean(), **further}
 
     def _finish(self, coded: Coded, stage: str) -> Tensor:
         """Add the terms up, and log them."""
-        terms = {**self.image_terms(coded.image, coded.target), **self._latent_terms(coded)}
-        mse = mean_squared_error(coded.image, coded.target)  # (N,)
-        values: dict[str, Tensor | float] = {
-            **terms,
-            "mse": mse.mean(),
-            "psnr": peak_signal_to_noise_ratio(mse).mean(),
-            **self._latent_values(coded),
-        }
+        terms, further = self.terms(coded)
+        values: dict[str, Tensor | float] = {**terms, **further}
         if stage == "train":
             loss: Tensor
             loss, weights = self.objective(terms, self.progress(), coded.image)
@@ -245,17 +233,14 @@ class LatentModule(GenerativeModule):
         """Start the epoch's latent statistics."""
         self._latents("train").reset()
         self.latent_fitting.restart()
-        self._fitted = False
 
     def _fit_sampler(self) -> None:
         self.latent_fitting.fit(self.latent_sampler, self.trainer.world_size)
-        self._fitted = True
 
     def on_train_epoch_end(self) -> None:
-        """Log the number of active latent dimensions; fit the sampler where no validation did."""
+        """Log the number of active latent dimensions; fit the sampler to what no validation has seen."""
         self._log_latents("train")
-        if not self._fitted:
-            self._fit_sampler()
+        self._fit_sampler()
 
     def on_validation_epoch_start(self) -> None:
         """Start the epoch's latent statistics; fit the sampler to the training epoch before it."""

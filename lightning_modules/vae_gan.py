@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
@@ -30,11 +30,9 @@ class Generated(Coded):
 
     Attributes:
         sampled: (N, C, H, W) in [0, 1], decoded from drawn latent vectors under the batch's conditions.
-        judged: What the discriminator said of them, to log.
     """
 
     sampled: Tensor
-    judged: dict[str, Tensor] = field(default_factory=dict)
 
 
 class VAEGAN(LatentModule):
@@ -149,9 +147,9 @@ class VAEGAN(LatentModule):
             self.scheduled(self._discriminator_optimizer(discriminator), self._discriminator_schedule),
         )
 
-    def _code(self, batch: Batch) -> Generated:
+    def code(self, batch: Batch) -> Generated:
         """Encode and decode a batch, and decode drawn latent vectors under its conditions."""
-        coded = super()._code(batch)
+        coded = super().code(batch)
         latents = self.latent_sampler(torch.randn_like(coded.mu), coded.vector)
         return Generated(**vars(coded), sampled=self.network.decode(latents, coded.vector))
 
@@ -160,7 +158,7 @@ class VAEGAN(LatentModule):
         optimizers = self.optimizers()
         assert isinstance(optimizers, list)
         generator, discriminator = optimizers
-        coded = self._code(batch)  # for both: the generator changes after the discriminator
+        coded = self.code(batch)  # for both: the generator changes after the discriminator
         with self.toggled_optimizer(discriminator):
             self._step(discriminator, self._discriminator_loss(coded))
         with self.toggled_optimizer(generator):
@@ -217,7 +215,7 @@ class VAEGAN(LatentModule):
         self.log_stage("train", {"generator_loss": loss.detach()}, len(coded.target))
         return loss
 
-    def _latent_terms(self, coded: Coded) -> dict[str, Tensor]:
+    def _latent_terms(self, coded: Coded) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         assert isinstance(coded, Generated)
         count = len(coded.target)
         target, fakes = coded.target, torch.cat([coded.image, coded.sampled])
@@ -229,17 +227,15 @@ class VAEGAN(LatentModule):
             truth = self.discriminator(target, coded.vector)
         opinion = self.discriminator(fakes, coded.vector.repeat(2, 1))
         real = truth.logits.repeat(2, 1)
-        if not self.training:  # training logs what the discriminator thought when it learned
-            coded.judged = self._opinions(real, opinion.logits)
-        return {
-            "kl": kl_values(coded, self.kl_free_bits)[0],
+        counted, whole = kl_values(coded, self.kl_free_bits)
+        terms = {
+            "kl": counted,
             "feature": feature_distance(
                 [opinion.features[level][:count] for level in self._levels],
                 [truth.features[level] for level in self._levels],
             ).mean(),
             "adversarial": self._adversarial.generator(real, opinion.logits).mean(),
         }
-
-    def _latent_values(self, coded: Coded) -> dict[str, Tensor]:
-        assert isinstance(coded, Generated)
-        return {"kl": kl_values(coded, 0.0)[1], **coded.judged}
+        # Training logs what the discriminator thought when it learned.
+        opinions = {} if self.training else self._opinions(real, opinion.logits)
+        return terms, {"kl": whole, **opinions}

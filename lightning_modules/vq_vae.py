@@ -130,8 +130,7 @@ class VQVAE(GenerativeModule):
 
     def schedules(self) -> dict[str, Schedule]:
         """Return all schedules by the options that they are given with."""
-        own = {f"loss_schedules ({name})": one for name, one in self.objective.schedules.items()}
-        return {**super().schedules(), **own}
+        return {**super().schedules(), **self.objective.schedule_options()}
 
     def described_networks(self) -> dict[str, tuple[nn.Module, tuple[Tensor, ...]]]:
         """Return autoencoder and prior with the example inputs of one image."""
@@ -158,19 +157,22 @@ class VQVAE(GenerativeModule):
 
     def _terms(
         self, batch: Batch, autoencoder: bool, prior: bool, learn: bool
-    ) -> tuple[dict[str, Tensor], Tensor | None, Tensor]:
+    ) -> tuple[dict[str, Tensor], dict[str, Tensor | float], Tensor | None, Tensor]:
         """Compute the terms of autoencoder, prior or both; ``learn`` moves the codebook.
 
         Returns:
-            Scalar means by name; reconstructions (N, C, H, W), None without the autoencoder's terms; and
-            codes (N, T).
+            Scalar means by name; the same with further values to log; reconstructions (N, C, H, W), None
+            without the autoencoder's terms; and codes (N, T).
         """
         terms: dict[str, Tensor] = {}
+        further: dict[str, Tensor] = {}
         image = None
         if autoencoder:
             image, quantised = self.network(batch.image, learn)
             target = batch.image if batch.target is None else batch.target
-            terms["reconstruction"] = mean_squared_error(image, target).mean() * self.train_size
+            mse = mean_squared_error(image, target)  # (N,)
+            further = {"mse": mse.mean(), "psnr": peak_signal_to_noise_ratio(mse).mean()}
+            terms["reconstruction"] = mse.mean() * self.train_size
             terms["commitment"] = quantised.commitment.mean() * self.train_size
             terms |= self.losses(image, target)
         else:
@@ -179,17 +181,17 @@ class VQVAE(GenerativeModule):
         if prior:
             vector = self.condition_vector(batch.condition, len(batch))
             terms["prior"] = self.prior.loss(quantised.codes, vector).mean()
-        return terms, image, quantised.codes
+        return terms, {**terms, **further}, image, quantised.codes
 
     def training_step(self, batch: Batch) -> Tensor:
         """Return the loss of a batch."""
         autoencoder, prior = self._learning()
-        terms, image, codes = self._terms(batch, autoencoder, prior, learn=autoencoder)
+        terms, values, image, codes = self._terms(batch, autoencoder, prior, learn=autoencoder)
         loss: Tensor
         loss, weights = self.objective(terms, self.progress(), image)
         self._usage("train").update(codes)
-        values = {**terms, **{f"weight/{name}": weight for name, weight in weights.items()}}
-        self._log(batch, "train", loss, values, image)
+        values |= {f"weight/{name}": weight for name, weight in weights.items()}
+        self.log_stage("train", {"loss": loss, **values}, len(batch))
         resting = [self.prior] if not prior else [] if autoencoder else [self.network, self.losses]
         self._at_rest = [weight for part in resting for weight in part.parameters() if weight.requires_grad]
         if self.trainer.world_size > 1:
@@ -202,18 +204,10 @@ class VQVAE(GenerativeModule):
         for weight in self._at_rest:
             weight.grad = None
 
-    def _log(
-        self, batch: Batch, stage: str, loss: Tensor, values: dict[str, Tensor | float], image: Tensor | None
-    ) -> None:
-        if image is not None:
-            mse = mean_squared_error(image, batch.image if batch.target is None else batch.target)  # (N,)
-            values |= {"mse": mse.mean(), "psnr": peak_signal_to_noise_ratio(mse).mean()}
-        self.log_stage(stage, {"loss": loss, **values}, len(batch))
-
     def _evaluation_step(self, batch: Batch, stage: str) -> None:
-        terms, image, codes = self._terms(batch, autoencoder=True, prior=True, learn=False)
+        terms, values, _, codes = self._terms(batch, autoencoder=True, prior=True, learn=False)
         self._usage(stage).update(codes)
-        self._log(batch, stage, self.objective.plain(terms), dict(terms), image)
+        self.log_stage(stage, {"loss": self.objective.plain(terms), **values}, len(batch))
 
     def validation_step(self, batch: Batch) -> None:
         """Log the losses of a batch."""

@@ -10,7 +10,7 @@ import torch
 from lightning_modules.autoencoder import Autoencoder
 from lightning_modules.base import GenerativeModule
 from tests.data.landscapes import write_tiny_landscapes
-from tests.test_cvae import column, fit
+from tests.data.training import column, fit_cvae
 from vedute.batch import Batch, Condition
 from vedute.checkpoints import load_module
 
@@ -21,7 +21,7 @@ GAUSSIAN = ["--model.latent_sampler", "vedute.sampling.latents.ClassGaussian"]
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = write_tiny_landscapes(tmp_path_factory.mktemp("tiny"))
     model = ["--model", "lightning_modules.autoencoder.Autoencoder", "--model.latent_norm_weight", "0.01"]
-    return fit(
+    return fit_cvae(
         root,
         tmp_path_factory.mktemp("run"),
         *model,
@@ -46,7 +46,7 @@ def test_reconstruction_is_the_decoded_code_and_training_has_no_noise(trained: P
     module = load_module(trained / "checkpoints" / "last.ckpt", GenerativeModule)
     assert isinstance(module, Autoencoder)
     batch = Batch(torch.rand(3, 3, 32, 32), Condition(torch.eye(5)[:3]))
-    first, second = module._code(batch), module._code(batch)
+    first, second = module.code(batch), module.code(batch)
     assert torch.equal(first.image, second.image) and torch.equal(first.z, first.mu)
     assert torch.allclose(module.reconstruct(batch), first.image, atol=1 / 255)
     assert torch.allclose(module.decode(module.embed(batch), batch.condition), first.image, atol=1 / 255)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.data.landscapes import write_tiny_landscapes
-from tests.test_cvae import CONFIG, column, fit
+from tests.data.training import CONFIG, column, fit_cvae
 from vedute.callbacks.budget import TimeBudget
 from vedute.checkpoints import load_checkpoint
 from vedute.cli import main
@@ -27,7 +27,7 @@ def spent(run: Path) -> dict[str, float]:
 @pytest.mark.parametrize("clock", ["true", "false"])
 def test_a_training_ends_when_its_time_is_spent(tiny: Path, tmp_path: Path, clock: str) -> None:
     budget = ["--budget.minutes", "0.03", "--budget.processor", clock]
-    run = fit(tiny, tmp_path, "--trainer.max_epochs", "-1", *budget)
+    run = fit_cvae(tiny, tmp_path, "--trainer.max_epochs", "-1", *budget)
     seconds = spent(run)["processor_seconds" if clock == "true" else "wall_seconds"]
     assert 1.8 <= seconds < 30
     state = load_checkpoint(run / "checkpoints" / "last.ckpt")
@@ -36,7 +36,7 @@ def test_a_training_ends_when_its_time_is_spent(tiny: Path, tmp_path: Path, cloc
 
 
 def test_time_adds_up_over_resumes(tiny: Path, tmp_path: Path) -> None:
-    run = fit(tiny, tmp_path, "--trainer.max_epochs", "1")
+    run = fit_cvae(tiny, tmp_path, "--trainer.max_epochs", "1")
     before = spent(run)
     again = ["--ckpt_path", str(run / "checkpoints" / "last.ckpt"), "--trainer.max_epochs", "2"]
     quiet = ["--trainer.enable_progress_bar", "false"]

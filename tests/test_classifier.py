@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +12,7 @@ from torch.nn import functional as F
 
 from lightning_modules.classifier import Classifier
 from tests.data.landscapes import write_tiny_landscapes
+from tests.data.training import column
 from vedute.augment.jitter import ColourJitter
 from vedute.batch import Batch, Condition
 from vedute.checkpoints import load_checkpoint, load_datamodule, load_module
@@ -46,11 +46,6 @@ def run(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("run")
     assert main(arguments(tiny, folder, "--trainer.max_epochs", "10")) == 0
     return folder / "runs" / "classifier_landscapes" / "0"
-
-
-def column(run: Path, name: str) -> list[float]:
-    with (run / "metrics.csv").open() as file:
-        return [float(row[name]) for row in csv.DictReader(file) if row.get(name)]
 
 
 def test_it_learns_and_logs_accuracy_in_total_and_by_class(run: Path) -> None:

@@ -11,26 +11,9 @@ import torch
 from lightning_modules.base import GenerativeModule
 from lightning_modules.cvae import CVAE
 from tests.data.landscapes import write_tiny_landscapes
+from tests.data.training import column, fit_cvae
 from vedute.batch import Batch, Condition
 from vedute.checkpoints import load_checkpoint, load_module
-from vedute.cli import main
-
-ROOT = Path(__file__).parents[1]
-CONFIG = str(ROOT / "configs" / "cvae_landscapes.yaml")
-
-
-def fit(root: Path, folder: Path, *extra: str) -> Path:
-    """Train the shipped CVAE on tiny pictures and return its run folder."""
-    small = "--data.image_size 32 --data.batch_size 8 --trainer.precision 32-true"
-    quiet = "--trainer.enable_progress_bar false --trainer.log_every_n_steps 1"
-    places = ["--data.root", str(root), "--trainer.default_root_dir", str(folder)]
-    assert main(["fit", "--config", CONFIG, *small.split(), *quiet.split(), *places, *extra]) == 0
-    return max((folder / "runs" / "cvae_landscapes").iterdir())
-
-
-def column(run: Path, name: str) -> list[float]:
-    with (run / "metrics.csv").open() as file:
-        return [float(row[name]) for row in csv.DictReader(file) if row.get(name)]
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +23,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def trained(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return fit(tiny, tmp_path_factory.mktemp("run"), "--trainer.max_epochs", "8")
+    return fit_cvae(tiny, tmp_path_factory.mktemp("run"), "--trainer.max_epochs", "8")
 
 
 def test_the_loss_falls_and_everything_promised_is_logged(trained: Path) -> None:
@@ -115,8 +98,8 @@ def test_reconstructions_come_from_the_image(trained: Path) -> None:
 
 
 def test_two_runs_of_one_seed_are_equal(tiny: Path, tmp_path: Path) -> None:
-    runs = [fit(tiny, tmp_path / str(n), "--trainer.max_epochs", "1") for n in range(2)]
+    runs = [fit_cvae(tiny, tmp_path / str(n), "--trainer.max_epochs", "1") for n in range(2)]
     assert column(runs[0], "train/loss") == column(runs[1], "train/loss")
     assert column(runs[0], "val/loss") == column(runs[1], "val/loss")
-    other = fit(tiny, tmp_path / "other", "--trainer.max_epochs", "1", "--seed_everything", "1")
+    other = fit_cvae(tiny, tmp_path / "other", "--trainer.max_epochs", "1", "--seed_everything", "1")
     assert column(other, "train/loss") != column(runs[0], "train/loss")

@@ -9,7 +9,7 @@ import torch
 
 from lightning_modules.cvae import CVAE
 from tests.data.landscapes import write_tiny_landscapes
-from tests.test_cvae import fit
+from tests.data.training import fit_cvae
 from vedute.checkpoints import load_module
 from vedute.cli import main
 from vedute.sampling.fitting import SamplerFitting
@@ -61,7 +61,7 @@ def test_a_sampler_without_a_fit_collects_nothing() -> None:
 def test_going_on_with_a_spent_budget_changes_nothing(
     tiny: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    run = fit(tiny, tmp_path, "--trainer.max_epochs", "-1", "--budget.minutes", "0.02")
+    run = fit_cvae(tiny, tmp_path, "--trainer.max_epochs", "-1", "--budget.minutes", "0.02")
     last = run / "checkpoints" / "last.ckpt"
     before = load_module(last, CVAE).state_dict()
     assert main(["fit", "--ckpt_path", str(last), "--trainer.enable_progress_bar", "false"]) == 0
@@ -79,7 +79,7 @@ def test_the_sampler_is_fitted_without_a_validation_too(tiny: Path, tmp_path: Pa
         "--checkpoint.monitor",
         "null",
     ]
-    run = fit(tiny, tmp_path, *options)
+    run = fit_cvae(tiny, tmp_path, *options)
     sampler = load_module(run / "checkpoints" / "last.ckpt", CVAE).latent_sampler
     assert isinstance(sampler, ClassGaussian) and sampler.mean.abs().max() > 0
 
@@ -88,7 +88,7 @@ def test_a_warmup_without_a_planned_end_is_refused(
     tiny: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(AssertionError):
-        fit(
+        fit_cvae(
             tiny,
             tmp_path,
             *("--trainer.max_epochs", "-1", "--model.learning_rate_schedule", "null"),
@@ -96,3 +96,16 @@ def test_a_warmup_without_a_planned_end_is_refused(
             *("--model.loss_schedules", LINEAR),
         )
     assert "loss_schedules (kl) follows the share" in capsys.readouterr().err
+
+
+def test_vectors_are_fitted_to_once() -> None:
+    sampler = ClassGaussian(0, 3)
+    fitting = SamplerFitting(sampler, train_size=10)
+    collected(fitting, 10, centre=5.0)
+    fitting.fit(sampler)
+    sampler.mean.zero_()
+    fitting.fit(sampler)
+    assert not sampler.mean.any(), "a validation has done it: the end of the epoch has nothing to add"
+    fitting.collect(torch.full((10, 3), 5.0), torch.ones(10, 1))
+    fitting.fit(sampler)
+    assert sampler.mean.mean() == pytest.approx(5, abs=0.1)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import os
 import subprocess
 import sys
@@ -15,6 +14,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning_modules.base import GenerativeModule
 from lightning_modules.vae_gan import VAEGAN
 from tests.data.landscapes import write_tiny_landscapes
+from tests.data.training import column
 from vedute.batch import Batch, Condition
 from vedute.callbacks.ema import EMA
 from vedute.checkpoints import load_checkpoint, load_module
@@ -57,11 +57,6 @@ def arguments(root: Path, folder: Path, *extra: str) -> list[str]:
 
 def run_of(folder: Path) -> Path:
     return folder / "runs" / "vae_gan_landscapes" / "0"
-
-
-def column(run: Path, name: str) -> list[float]:
-    with (run / "metrics.csv").open() as file:
-        return [float(row[name]) for row in csv.DictReader(file) if row.get(name)]
 
 
 def watch(folder: Path) -> list[str]:
@@ -159,7 +154,7 @@ def losses_of(
     monkeypatch.setattr(type(trainer), "estimated_stepping_batches", property(lambda self: 10))
     monkeypatch.setattr(type(module), "log_stage", lambda *_: None)
     module.train()
-    coded = module._code(batch)
+    coded = module.code(batch)
     return module._discriminator_loss(coded), module._generator_loss(coded)
 
 

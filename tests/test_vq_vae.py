@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import subprocess
 import sys
 from pathlib import Path
@@ -17,6 +16,7 @@ from lightning_modules.vq_vae import VQVAE, share_of
 from tests.data.commands import failed
 from tests.data.landscapes import write_tiny_landscapes
 from tests.data.pictures import write_tiny_pictures
+from tests.data.training import column
 from vedute.batch import Batch, Condition
 from vedute.checkpoints import load_checkpoint, load_module
 from vedute.cli import main
@@ -73,11 +73,6 @@ def watch(folder: Path) -> list[str]:
 
 def snapshots_of(folder: Path, rank: int = 0) -> list[dict[str, Any]]:
     return [torch.load(path, weights_only=True) for path in sorted(folder.glob(f"{rank}-*.pt"))]
-
-
-def column(run: Path, name: str) -> list[float]:
-    with (run / "metrics.csv").open() as file:
-        return [float(row[name]) for row in csv.DictReader(file) if row.get(name)]
 
 
 @pytest.fixture(scope="module")

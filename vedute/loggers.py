@@ -17,8 +17,7 @@ from lightning_utilities.core.rank_zero import rank_zero_only
 
 from vedute.errors import ConfigurationError
 from vedute.files import whole
-
-METRICS = "metrics.csv"
+from vedute.run_folder import METRICS
 
 
 def first_rank() -> bool:

@@ -17,6 +17,9 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 RUNS = "runs"
 CONFIG = "config.yaml"
 CHECKPOINTS = "checkpoints"
+METRICS = "metrics.csv"
+"""What a run logs."""
+
 ENVIRONMENT = "VEDUTE_RUN_FOLDER"
 """Tells the processes that the first rank launches which folder it chose."""
 

@@ -6,9 +6,9 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 
 from vedute.callbacks.pictures import save_picture
 from vedute.errors import ConfigurationError
-from vedute.loggers import METRICS, read_metrics
+from vedute.loggers import read_metrics
 from vedute.report.loss_curves import loss_curves, terms_of_run
-from vedute.run_folder import is_trial, run_folder
+from vedute.run_folder import METRICS, is_trial, run_folder
 
 
 class LossCurves(Callback):

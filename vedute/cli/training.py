@@ -40,9 +40,9 @@ from vedute.cli.training_arguments import LINKED, Run, check_same, complete, fin
 from vedute.errors import ConfigurationError
 from vedute.files import WEIGHTS
 from vedute.hardware import best_precision, reuse_freed_memory
-from vedute.loggers import METRICS, RunCSVLogger, RunTensorBoardLogger, WeightsAndBiases, first_rank
+from vedute.loggers import RunCSVLogger, RunTensorBoardLogger, WeightsAndBiases, first_rank
 from vedute.pretrained import weights_follow
-from vedute.run_folder import CHECKPOINTS, CONFIG, RunFolder, announced, shown
+from vedute.run_folder import CHECKPOINTS, CONFIG, METRICS, RunFolder, announced, shown
 
 _SKIPPED = {
     "model",

@@ -85,6 +85,10 @@ class Objective(nn.Module):
         total = torch.stack(parts).sum() if parts else 0.0 * first
         return total + extra, active
 
+    def schedule_options(self) -> dict[str, Schedule]:
+        """Return the schedules by the options that they are given with."""
+        return {f"loss_schedules ({name})": schedule for name, schedule in self.schedules.items()}
+
     def plain(self, losses: Mapping[str, Tensor]) -> Tensor:
         """Add the terms up with their own weights: comparable from epoch to epoch."""
         parts = [self.weights[name] * loss for name, loss in losses.items() if self.weights[name]]

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Literal
 
-import torch
-from torch import Tensor, nn
-
-from vedute.networks.conditioning import Conditioning, Raw
-from vedute.networks.stages import Down, Stage, Up, dense
-from vedute.networks.vae import ConditioningFactory, VAENetwork
+from vedute.networks.stacked_vae import StackedVAE
+from vedute.networks.stages import Stage
+from vedute.networks.vae import ConditioningFactory
 
 SIDE = 227
 """Pixels a side of the images that the layers work on."""
@@ -25,7 +21,7 @@ STAGES = (
 """227 -> 27 -> 13 -> 13 -> 13 -> 6 pixels."""
 
 
-class AlexNetVAE(VAENetwork):
+class AlexNetVAE(StackedVAE):
     """AlexNet with latent heads instead of classes, and its mirror as decoder.
 
     The layers are made for 227x227 images: others are resized to that and back. Unless another
@@ -57,39 +53,14 @@ class AlexNetVAE(VAENetwork):
             latent_activation: What mu and logvar pass through.
             conditioning: How the condition enters; None: as it is, beside features and z.
         """
-        default = partial(Conditioning, embedding=Raw, enters=["features", "latent"])
         super().__init__(
             image_size,
             image_channels,
             condition_size,
             latent_size,
             latent_activation,
-            conditioning=conditioning or default,
-            inner_size=(SIDE, SIDE),
+            conditioning,
+            stages=STAGES,
+            side=SIDE,
+            feature_sizes=[features, features],
         )
-        side = SIDE
-        for stage in STAGES:
-            side = stage.after(side)
-        self.map_shape = (STAGES[-1].channels, side, side)
-        flat = STAGES[-1].channels * side * side
-        self.down = Down(image_channels + self.conditioning.extra_channels, STAGES, self.conditioning)
-        self.feature_size = features
-        self.features = dense([flat, features, features])
-        self.mu = nn.Linear(features + self.conditioning.extra_features, latent_size)
-        self.logvar = nn.Linear(features + self.conditioning.extra_features, latent_size)
-        self.expand = dense([latent_size + self.conditioning.extra_latent, features, features, flat])
-        self.up = Up(image_channels, STAGES, SIDE, self.conditioning)
-
-    def encode(self, image: Tensor, condition: Tensor) -> tuple[Tensor, Tensor]:
-        """Return mu and logvar, (N, Z) each; see the base class."""
-        embedding = self.conditioning(condition)  # (N, E)
-        h = self.conditioning.beside_image(self.to_inner(image), embedding)  # (N, C, 227, 227)
-        h = self.features(self.down(h, embedding).flatten(1))  # (N, F)
-        h = self.conditioning.beside_features(h, embedding)
-        return self.mu(h), self.logvar(h)
-
-    def decode(self, z: Tensor, condition: Tensor) -> Tensor:
-        """Return images (N, C, H, W) in [0, 1]; see the base class."""
-        embedding = self.conditioning(condition)  # (N, E)
-        h = self.expand(self.conditioning.beside_latent(z, embedding)).reshape(-1, *self.map_shape)
-        return self.to_outer(torch.sigmoid(self.up(h, embedding).float()))

@@ -220,6 +220,12 @@ class Films(nn.ModuleList):
         modulated: Tensor = self[layer](x, embedding) if len(self) else x
         return modulated
 
+    def through(self, layers: Iterable[nn.Module], x: Tensor, embedding: Tensor) -> Tensor:
+        """Return what layers make of x (N, C, H, W) one after the other, each modulated by (N, E)."""
+        for index, layer in enumerate(layers):
+            x = self.at(index, layer(x), embedding)
+        return x
+
 
 class Conditioning(nn.Module):
     """Embeds a condition once, and lets it into a network at the chosen places.

@@ -7,7 +7,6 @@ blocks: ``conv3_1``, ``relu3_1``, ``pool3``; ``logits`` is the last layer of eac
 
 from __future__ import annotations
 
-import difflib
 import math
 import warnings
 from collections.abc import Sequence
@@ -18,6 +17,7 @@ from torchvision.models import VGG
 from torchvision.models.feature_extraction import create_feature_extractor, get_graph_node_names
 
 from vedute.errors import ConfigurationError
+from vedute.pretrained import did_you_mean
 
 _DEFAULT_RESOLUTIONS = 3
 
@@ -160,8 +160,8 @@ def _vgg_names(network: VGG) -> dict[str, str]:
 
 
 def _similar(layer: str, names: Sequence[str]) -> str:
-    near = difflib.get_close_matches(layer, names, n=4, cutoff=0.5)
+    near = did_you_mean(layer, names)
     if near:
-        return f"Did you mean {', '.join(near)}?"
+        return near
     top = [name for name in names if "." not in name]
     return f"It has {', '.join(top[:20])} and others."

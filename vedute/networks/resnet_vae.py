@@ -13,16 +13,13 @@ from vedute.errors import ConfigurationError
 from vedute.networks.conditioning import Conditioning, Raw
 from vedute.networks.stages import he_initialised
 from vedute.networks.vae import ConditioningFactory, VAENetwork, require_divisible
-from vedute.pretrained import load_torchvision
+from vedute.pretrained import load_torchvision, published
 
 DIVISOR = 32
 """How often ResNet18 halves images: by 2 to the power of 5."""
 
 STAGE_WIDTHS = (64, 128, 256, 512)
 """Channels of ResNet18's four stages; the last are the features."""
-
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
 class ResNetVAE(VAENetwork):
@@ -73,8 +70,9 @@ class ResNetVAE(VAENetwork):
 
         channels = image_channels + self.conditioning.extra_channels
         self.to_rgb = _to_rgb(image_channels, channels) if channels != 3 else nn.Identity()
-        self.register_buffer("mean", torch.tensor(IMAGENET_MEAN).view(1, 3, 1, 1), persistent=False)
-        self.register_buffer("std", torch.tensor(IMAGENET_STD).view(1, 3, 1, 1), persistent=False)
+        colours = published("resnet18")[0]
+        self.register_buffer("mean", torch.tensor(colours.mean).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(colours.deviation).view(1, 3, 1, 1), persistent=False)
         resnet = load_torchvision("resnet18", weights)
         parts = (resnet.get_submodule(name) for name in ("conv1", "bn1", "relu", "maxpool"))
         self.stem = nn.Sequential(*parts)
@@ -102,8 +100,7 @@ class ResNetVAE(VAENetwork):
         embedding = self.conditioning(condition)  # (N, E)
         h = self.to_rgb(self.conditioning.beside_image(image, embedding))  # (N, 3, H, W)
         h = self.stem((h - self.mean) / self.std)  # (N, 64, H/4, W/4)
-        for index, stage in enumerate(self.stages):
-            h = self.encoder_films.at(index, stage(h), embedding)
+        h = self.encoder_films.through(self.stages, h, embedding)
         h = h.mean(dim=(2, 3))  # (N, 512)
         h = self.conditioning.beside_features(h, embedding)
         return self.mu(h), self.logvar(h)
@@ -113,8 +110,7 @@ class ResNetVAE(VAENetwork):
         embedding = self.conditioning(condition)  # (N, E)
         h = self.expand(self.conditioning.beside_latent(z, embedding)).unflatten(1, self.map_shape)
         h = h.contiguous(memory_format=torch.channels_last)
-        for index, layer in enumerate(self.decoder):
-            h = self.decoder_films.at(index, layer(h), embedding)
+        h = self.decoder_films.through(self.decoder, h, embedding)
         return torch.sigmoid(self.to_image(h).float())
 
 

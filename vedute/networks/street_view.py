@@ -105,8 +105,7 @@ class StreetViewVAE(VAENetwork):
         """Return mu and logvar, (N, Z) each; see the base class."""
         embedding = self.conditioning(condition)  # (N, E)
         h = self.conditioning.beside_image(image, embedding)
-        for index, layer in enumerate(self.encoder):
-            h = self.encoder_films.at(index, layer(h), embedding)  # (N, widths[k], H / 2^(k+1), W / 2^(k+1))
+        h = self.encoder_films.through(self.encoder, h, embedding)  # (N, widths[-1], H / 2^n, W / 2^n)
         h = self.hidden(self.conditioning.beside_features(h.flatten(1), embedding))  # (N, hidden)
         return self.mu(h), self.logvar(h)
 
@@ -115,6 +114,5 @@ class StreetViewVAE(VAENetwork):
         embedding = self.conditioning(condition)  # (N, E)
         h = self.expand(self.conditioning.beside_latent(z, embedding)).unflatten(1, self.map_shape)
         h = h.contiguous(memory_format=torch.channels_last)
-        for index, layer in enumerate(self.decoder):
-            h = self.decoder_films.at(index, layer(h), embedding)
+        h = self.decoder_films.through(self.decoder, h, embedding)
         return torch.sigmoid(self.to_image(h).float())

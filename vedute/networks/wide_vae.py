@@ -130,7 +130,6 @@ class WidePlusVAE(VAENetwork):
         embedding = self.conditioning(condition)  # (N, E)
         h = F.relu(self.expand(self.conditioning.beside_latent(z, embedding))).reshape(-1, *self.map_shape)
         h = h.contiguous(memory_format=torch.channels_last)
-        for index, layer in enumerate(self.decoder):
-            h = self.decoder_films.at(index, layer(h), embedding)
+        h = self.decoder_films.through(self.decoder, h, embedding)
         # A 2x2 'same' convolution pads one row and column at the end.
         return torch.sigmoid(self.to_image(F.pad(h, (0, 1, 0, 1))).float())

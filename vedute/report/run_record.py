@@ -14,18 +14,16 @@ from pathlib import Path
 import yaml
 from torch import nn
 
+from vedute.callbacks.budget import TimeBudget
 from vedute.callbacks.checkpoint import LOGGED_STEP
 from vedute.checkpoints import descriptions, load_checkpoint, outline_module
 from vedute.errors import CheckpointError, ConfigurationError, DataError
 from vedute.promises import Generator
-from vedute.run_folder import CHECKPOINTS, CONFIG, shown
+from vedute.run_folder import CHECKPOINTS, CONFIG, METRICS, shown
 
 EVALUATION = "evaluation.json"
 """What ``evaluate`` leaves in a run folder."""
 
-METRICS = "metrics.csv"
-
-_CLOCK = "TimeBudget"  # the callback that keeps the training time, and its key in a checkpoint
 _REPEATS_DIFFER = ("seed_everything", "ckpt_path")
 _PLACES = ("default_root_dir", "logger")
 
@@ -125,7 +123,7 @@ def training_cost(checkpoint: Mapping[str, object]) -> dict[str, float | None]:
         ``wall_seconds``, None where the run did not keep them.
     """
     callbacks = checkpoint.get("callbacks")
-    clock = callbacks.get(_CLOCK) if isinstance(callbacks, Mapping) else None
+    clock = callbacks.get(TimeBudget.__name__) if isinstance(callbacks, Mapping) else None
     kept = clock if isinstance(clock, Mapping) else {}
     return {
         "epochs": _finished_epochs(checkpoint),

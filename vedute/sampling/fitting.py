@@ -18,6 +18,7 @@ class SamplerFitting(nn.Module):
 
     seen: Tensor
     fitted: Tensor
+    fresh: Tensor
 
     def __init__(self, sampler: LatentSampler, train_size: int) -> None:
         """Ask the sampler what to collect.
@@ -32,12 +33,14 @@ class SamplerFitting(nn.Module):
         if self.collected is not None:
             self.register_buffer("seen", torch.zeros((), dtype=torch.int64))
             self.register_buffer("fitted", torch.zeros((), dtype=torch.int64))
+            self.register_buffer("fresh", torch.zeros((), dtype=torch.bool))  # vectors that no fit has seen
 
     def restart(self) -> None:
         """Begin an epoch."""
         if self.collected is not None:
             self.collected.reset()
             self.seen.zero_()
+            self.fresh.fill_(False)
 
     def collect(self, z: Tensor, weights: Tensor) -> None:
         """Add a batch.
@@ -49,17 +52,19 @@ class SamplerFitting(nn.Module):
         if self.collected is not None:
             self.collected.update(z, weights)
             self.seen += len(z)
+            self.fresh.fill_(True)
 
     def fit(self, sampler: LatentSampler, processes: int = 1) -> None:
-        """Fit the sampler if enough is collected; of several processes, all must call this.
+        """Fit the sampler if enough is collected, and new; of several processes, all must call this.
 
         Args:
             sampler: The one to fit.
             processes: Number of processes that collect.
         """
-        if self.collected is None:
+        if self.collected is None or not self.fresh:
             return
         seen = int(self.seen) * processes
         if seen and seen >= min(int(self.fitted), self.train_size // 2):
             sampler.fit(self.collected)
             self.fitted.fill_(seen)
+            self.fresh.fill_(False)
