@@ -28,6 +28,8 @@ _SHOWN_TRAINING = ("loss", "psnr", "kl", "accuracy")
 _SHOWN_AFTER = ("loss", "accuracy", "mae", "rank_correlation", "iou")
 """What the progress bar shows while training, and of the validation after it."""
 
+_BATCH_STATISTICS = (".running_mean", ".running_var")
+
 OptimizerFactory = Callable[[Iterable[Parameter]], Optimizer]
 
 
@@ -83,8 +85,8 @@ class ImageModule(LightningModule):
         self._schedule = learning_rate_schedule or Constant()
         check_schedule(self._schedule, "learning_rate_schedule")
 
-    optimizer_steps_per_batch: ClassVar[int] = 1
-    """Steps of all optimisers together in a batch: 2 where a generator and a discriminator take turns."""
+    _uncounted = 0
+    """Batches that are done, but not counted by Lightning, when the rates of the next one are set."""
 
     @property
     def condition_size(self) -> int:
@@ -137,20 +139,24 @@ class ImageModule(LightningModule):
         """Return the networks to describe by name, each with example inputs of one image."""
         raise ConfigurationError(f"{type(self).__name__} does not say how its networks are called.")
 
-    def progress(self) -> Progress:
-        """Return how far the attached trainer is."""
+    def progress(self, ahead: int = 0) -> Progress:
+        """Return how far the attached trainer is.
+
+        Args:
+            ahead: Batches that are done, but that Lightning has not counted yet.
+        """
         total = self.trainer.estimated_stepping_batches
         batches = self.trainer.num_training_batches
         # Batches done: in a training step without the one at work, for a rate after it with it.
         done = self.trainer.fit_loop.epoch_loop.batch_progress.total
-        steps: int = getattr(done, "processed")  # noqa: B009  # Lightning's types know less than its objects
+        counted: int = getattr(done, "processed")  # noqa: B009  # Lightning's types know less than its objects
+        steps = ahead + counted
         epoch = steps / batches if batches and batches != float("inf") else float(self.current_epoch)
-        # Lightning counts the steps of each optimiser, also towards max_steps, but plans one a batch.
-        stepped = self.global_step / self.optimizer_steps_per_batch
         shares = [budget.fraction for budget in self._budgets()]
         if total != float("inf"):
-            shares.append(stepped / total)
+            shares.append(steps / self.trainer.accumulate_grad_batches / total)
         if self.trainer.max_steps > 0:
+            # Lightning counts the steps of each optimiser towards max_steps, but plans one a batch.
             shares.append(self.global_step / self.trainer.max_steps)
         return Progress(epoch, min(1.0, max(shares, default=0.0)))
 
@@ -170,7 +176,9 @@ class ImageModule(LightningModule):
 
     def scheduled(self, optimizer: Optimizer, schedule: Schedule) -> OptimizerLRSchedulerConfig:
         """Let an optimiser's rate follow a schedule, step by step."""
-        scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda _: schedule(self.progress()))
+        scheduler = torch.optim.lr_scheduler.LambdaLR(
+            optimizer, lambda _: schedule(self.progress(self._uncounted))
+        )
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
     def log_stage(self, stage: str, values: Mapping[str, Tensor | float], batch_size: int) -> None:
@@ -203,6 +211,15 @@ class GenerativeModule(ImageModule):
     has_encoder: ClassVar[bool] = False
     """Whether ``reconstruct``, ``embed`` and ``decode`` work."""
 
+    scale: int = 1
+    """Pixels of an image along a side for each pixel of its condition image."""
+
+    tile_multiple: int = 1
+    """Sides of condition images of other sizes than the data's must be multiples of it."""
+
+    stochastic: ClassVar[bool] = True
+    """Whether several images are made under one condition; if not, seeds change nothing."""
+
     decodes_condition: ClassVar[bool] = True
     """Whether ``decode`` looks at the condition: an image can be decoded under another one then."""
 
@@ -222,6 +239,10 @@ class GenerativeModule(ImageModule):
         if self.latent_shape is None:
             raise NotImplementedError(f"{type(self).__name__} does not say how it samples")
         return self.generate(condition, seeded_normal(seeds, self.latent_shape, self.device))
+
+    def condition_of(self, batch: Batch) -> Condition:
+        """Return what a batch's images are to be made from: its conditions, as the data have them."""
+        return batch.condition
 
     @property
     def latent_shape(self) -> tuple[int, ...] | None:
@@ -292,9 +313,14 @@ class GenerativeModule(ImageModule):
         terms = {name: f"val/{name}" for name in objective.weights}
         objective.after_validation({name: float(logged[key]) for name, key in terms.items() if key in logged})
 
-    def averaged_parameters(self) -> dict[str, Parameter]:
-        """Return the weights that EMA averages, by name: all; a GAN returns its generator's."""
-        return {name: parameter for name, parameter in self.named_parameters() if parameter.requires_grad}
+    def averaged_tensors(self) -> dict[str, Tensor]:
+        """Return what EMA averages, by name: all weights and what batch norms have learned of their inputs.
+
+        A GAN returns its generator's.
+        """
+        weights = {name: weight for name, weight in self.named_parameters() if weight.requires_grad}
+        statistics = {name: value for name, value in self.named_buffers() if name.endswith(_BATCH_STATISTICS)}
+        return {**weights, **statistics}
 
     def parse_condition(self, text: str) -> Tensor:
         """Turn a condition as typed (``coast=0.7,forest=0.3``, ``Moira=9``) into its (D,) vector."""

@@ -140,12 +140,12 @@ class VQVAE(GenerativeModule):
             "prior": (self.prior, (codes, torch.zeros(1, self.condition_size))),
         }
 
-    def averaged_parameters(self) -> dict[str, Parameter]:
+    def averaged_tensors(self) -> dict[str, Tensor]:
         """Return what EMA averages: decoder and prior.
 
         Not the encoder: the codebook belongs to the encoder as it is, not to an average of the past.
         """
-        named = super().averaged_parameters()
+        named = super().averaged_tensors()
         return {name: value for name, value in named.items() if not name.startswith("network.encoder.")}
 
     def _learning(self) -> tuple[bool, bool]:

@@ -12,28 +12,33 @@ from vedute.losses.adversarial import (
     AdversarialBalance,
     AdversarialLoss,
     Hinge,
+    LeastSquares,
     NonSaturating,
+    RelativisticAverage,
     RelativisticPaired,
     feature_distance,
     gradient_penalty,
+    zero_centred_penalty,
 )
 from vedute.losses.gradients import gradient_norms
 from vedute.losses.objective import Objective
 from vedute.schedules import Progress
 
-LOSSES = [NonSaturating(), Hinge(), RelativisticPaired()]
+ABSOLUTE: list[AdversarialLoss] = [NonSaturating(), Hinge(), LeastSquares()]
+PAIRED: list[AdversarialLoss] = [*ABSOLUTE, RelativisticPaired()]
+LOSSES = [*PAIRED, RelativisticAverage()]
 
 
 @pytest.mark.parametrize("loss", LOSSES)
 def test_a_better_fake_costs_the_generator_less_and_the_discriminator_more(loss: AdversarialLoss) -> None:
     real = torch.tensor([[0.3], [0.3]])
-    fake = torch.tensor([[-0.5], [0.5]])
+    fake = torch.tensor([[-0.2], [0.5]])
     generator, discriminator = loss.generator(real, fake), loss.discriminator(real, fake)
     assert generator.shape == discriminator.shape == (2,)
     assert generator[1] < generator[0] and discriminator[1] > discriminator[0]
 
 
-@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("loss", PAIRED)
 def test_patches_of_an_image_are_averaged_and_low_precision_is_left(loss: AdversarialLoss) -> None:
     real, fake = torch.randn(3, 6).bfloat16(), torch.randn(3, 6).bfloat16()
     value = loss.discriminator(real, fake)
@@ -56,6 +61,64 @@ def test_relativistic_losses_and_accuracy_see_differences_only() -> None:
     assert torch.allclose(loss.discriminator(real + 7, fake + 7), loss.discriminator(real, fake), atol=1e-5)
     assert torch.equal(loss.correct(real + 7, fake + 7), loss.correct(real, fake))
     assert NonSaturating().correct(torch.tensor([[2.0]]), torch.tensor([[1.0]])).item() == 0.5
+
+
+def test_values_of_least_squares_and_averages() -> None:
+    real, fake = torch.tensor([[1.0], [0.5]]), torch.tensor([[0.0], [0.5]])
+    assert LeastSquares().discriminator(real, fake).tolist() == [0, 0.25]
+    assert LeastSquares().generator(real, fake).tolist() == [1, 0.25]
+    zero = torch.zeros(3, 2)
+    loss = RelativisticAverage()
+    assert torch.allclose(loss.generator(zero, zero), torch.full((3,), math.log(2)))
+    real, fake = torch.randn(4, 1), torch.randn(4, 1)
+    by_hand = [
+        0.5 * (math.log1p(math.exp(fake.mean() - r)) + math.log1p(math.exp(f - real.mean())))
+        for r, f in zip(real.flatten(), fake.flatten(), strict=True)
+    ]
+    assert loss.discriminator(real, fake).tolist() == pytest.approx(by_hand, rel=1e-5)
+    assert torch.allclose(loss.generator(real, fake), loss.discriminator(-real, -fake), atol=1e-6)
+    assert torch.allclose(loss.discriminator(real + 7, fake + 7), loss.discriminator(real, fake), atol=1e-5)
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_margins_are_positive_where_the_discriminator_is_right(loss: AdversarialLoss) -> None:
+    real, fake = torch.full((4, 2), 3.0), torch.full((4, 2), -2.0)
+    for margin in loss.margins(real, fake):
+        assert margin.shape == (4, 2) and margin.min() > 0
+    assert loss.correct(real, fake).tolist() == [1] * 4
+    assert loss.correct(fake, real).tolist() == [0] * 4
+    # A step against its loss moves the logits to where the margins are larger.
+    logits = torch.zeros(2, 4, 2, requires_grad=True)
+    loss.discriminator(logits[0], logits[1]).sum().backward()
+    assert logits.grad is not None
+    ahead, behind = loss.margins(*(-logits.grad).unbind())
+    if isinstance(loss, LeastSquares):  # half of the way from 0 to its goals is indifference
+        ahead, behind = -logits.grad.unbind()[0], logits.grad.unbind()[1] + 1
+    assert ahead.min() > 0 and behind.min() > 0
+
+
+def test_least_squares_is_indifferent_at_a_half() -> None:
+    loss = LeastSquares()
+    assert loss.correct(torch.tensor([[0.6], [0.4]]), torch.tensor([[0.4], [0.6]])).tolist() == [1, 0]
+
+
+def test_a_zero_centred_penalty_is_computed_in_float32_and_reaches_the_discriminator_alone() -> None:
+    weight = torch.randn(12, 1, requires_grad=True)
+    source = torch.rand(4, 3, 2, 2, requires_grad=True)
+    seen: list[torch.dtype] = []
+
+    def judge(image: torch.Tensor) -> torch.Tensor:
+        logits = image.flatten(1) @ weight
+        seen.append(logits.dtype)
+        return logits
+
+    with torch.autocast("cpu", torch.bfloat16):
+        penalty = zero_centred_penalty(judge, source.bfloat16())
+        assert (source.flatten(1) @ weight).dtype == torch.bfloat16, "around it nothing changes"
+    assert seen == [torch.float32] and penalty.shape == (4,)
+    assert torch.allclose(penalty, weight.square().sum().expand(4))
+    penalty.sum().backward()
+    assert weight.grad is not None and source.grad is None
 
 
 def test_the_penalty_of_a_linear_discriminator_is_its_squared_weight() -> None:

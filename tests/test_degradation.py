@@ -37,7 +37,7 @@ def test_sizes_ranges_and_eight_bits(kind: type[Degradation], scale: int, channe
     image = torch.rand(3, channels, 16, 24, requires_grad=True)
     small = kind(scale)(image)
     assert small.shape == (3, channels, 16 // scale, 24 // scale)
-    assert 0 <= small.min() and small.max() <= 1 and not small.requires_grad
+    assert small.min() >= 0 and small.max() <= 1 and not small.requires_grad
     assert torch.allclose((small * 255).round() / 255, small)
     assert kind(scale)(image.bfloat16()).dtype == torch.float32
 
@@ -73,11 +73,11 @@ def test_they_look_like_the_image_and_twice_degraded_less() -> None:
 
 
 def test_with_nothing_to_do_nothing_is_done() -> None:
-    image = pictures(8)
+    image = pictures(8, channels=1)  # of colours JPEG keeps half the resolution
     mild = Realistic(
         1, blur=(0.0, 0.0), resize=(1.0, 1.0), noise=(0.0, 0.0), shot_noise=(0.0, 0.0), jpeg=(100, 100)
     )
-    assert psnr(mild(image), image) > 40
+    assert psnr(mild(image), image) > 45
 
 
 def test_each_option_has_its_effect() -> None:

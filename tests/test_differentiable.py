@@ -5,7 +5,15 @@ from __future__ import annotations
 import pytest
 import torch
 
-from vedute.augment.differentiable import Colour, Cutout, DiffAugment, Policy, Translation
+from vedute.augment.differentiable import (
+    SMALL_DATA,
+    Colour,
+    Cutout,
+    DiffAugment,
+    Policy,
+    Translation,
+    small_data_policies,
+)
 from vedute.errors import ConfigurationError
 
 POLICIES = [Colour(), Translation(), Cutout()]
@@ -69,3 +77,23 @@ def test_a_cutout_covers_a_quarter_at_most() -> None:
     image = torch.zeros(300, 1, 16, 16)
     covered = (Cutout().change(image, torch.rand(300, 2)) == 0.5).float().mean(dim=(1, 2, 3))
     assert covered.max() == 0.25 and 0 < covered.min() < 0.1
+
+
+def test_a_mask_follows_its_image_and_keeps_its_values() -> None:
+    augment = DiffAugment(POLICIES)
+    mask = (torch.rand(20, 1, 16, 16) > 0.5).float()
+    image = mask.expand(-1, 3, -1, -1) * 0.2 + 0.3
+    drawn = augment.draw(20)
+    moved, changed = augment(mask, drawn, moves_only=True), augment(image, drawn)
+    assert not torch.equal(moved, mask) and set(moved.unique().tolist()) == {0.0, 0.5, 1.0}
+    outside = moved == 0.5
+    assert ((changed == 0.5).all(dim=1, keepdim=True) == outside).float().mean() > 0.999
+    for row, where, kept in zip(changed.mean(dim=1, keepdim=True), moved, ~outside, strict=True):
+        # What is one value in the mask is one value in the image, whatever its colours became.
+        values = [row[kept & (where == value)] for value in (0.0, 1.0)]
+        assert all(len(value) == 0 or value.max() - value.min() < 1e-5 for value in values)
+
+
+def test_small_training_sets_are_augmented() -> None:
+    assert [type(policy) for policy in small_data_policies(5000)] == [Colour, Translation, Cutout]
+    assert small_data_policies(SMALL_DATA) == []

@@ -24,7 +24,7 @@ class Counter(LightningModule):
         self.count = optimizers
         self.automatic_optimization = False
 
-    def averaged_parameters(self) -> dict[str, torch.nn.Parameter]:
+    def averaged_tensors(self) -> dict[str, torch.Tensor]:
         return {"weight": self.weight}
 
     def training_step(self, batch: Tensor) -> None:

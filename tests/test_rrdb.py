@@ -71,7 +71,7 @@ def test_images_become_as_much_larger_as_was_said(scale: int, channels: int) -> 
     for height, width in ((network.multiple, network.multiple), (6, 10)):
         large = network(torch.rand(2, channels, height, width), NOTHING.expand(2, 0))
         assert large.shape == (2, channels, scale * height, scale * width)
-        assert 0 <= large.min() and large.max() <= 1 and large.dtype == torch.float32
+        assert large.min() >= 0 and large.max() <= 1 and large.dtype == torch.float32
 
 
 def test_pixels_out_of_range_are_pulled_back_in_training() -> None:

@@ -81,11 +81,12 @@ def test_classes_have_a_row_each() -> None:
 
 def test_masks_come_from_all_over_the_split() -> None:
     data = MaskedDataModule(image_size=32)
-    titles, condition = image_rows(as_image_data(data), "val", 4)
+    model = SimpleNamespace(device="cpu", condition_of=lambda batch: batch.condition)
+    titles, condition, real = image_rows(model, as_image_data(data), "val", 4)  # type: ignore[arg-type]
     assert titles == ["val 0", "val 2", "val 4", "val 6"]
-    wanted = data.batch("val", [0, 2, 4, 6]).condition.image
-    assert condition.vector is None and condition.image is not None and wanted is not None
-    assert torch.equal(condition.image, wanted)
+    wanted = data.batch("val", [0, 2, 4, 6])
+    assert condition.vector is None and condition.image is not None and wanted.condition.image is not None
+    assert torch.equal(condition.image, wanted.condition.image) and torch.equal(real, wanted.image)
     assert spread(3, 8) == [0, 1, 2] and spread(100, 4) == [0, 25, 50, 75]
 
 
@@ -141,7 +142,7 @@ def test_a_model_of_masks_shows_them_first(
     monkeypatch.setattr(checkpoints, "ALLOWED_PACKAGES", (*checkpoints.ALLOWED_PACKAGES, "tests"))
     monkeypatch.setattr(checkpoints, "_OWN_PACKAGES", (*checkpoints._OWN_PACKAGES, "tests"))
     run = trained(tmp_path, "MaskedDataModule", monkeypatch, PAINTER)
-    assert size(run / "samples" / "epoch_0001.png") == (8, 4)
+    assert size(run / "samples" / "epoch_0001.png") == (8, 5), "mask, real image, three samples"
     best = str(run / "checkpoints" / "best.ckpt")
     options = ["sample", "--checkpoint", best, "--count", "2"]
     assert main([*options, "--output", "grid.png"]) == 0

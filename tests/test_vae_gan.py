@@ -155,7 +155,7 @@ def losses_of(
     monkeypatch.setattr(type(module), "log_stage", lambda *_: None)
     module.train()
     coded = module.code(batch)
-    return module._discriminator_loss(coded), module._generator_loss(coded)
+    return module._discriminator_loss(coded, True), module._generator_loss(coded)
 
 
 def test_the_step_changes_both_networks_by_their_own_optimisers(trained: Path) -> None:

@@ -25,10 +25,14 @@ class Generator(Protocol):
     condition_names: list[str]
     image_size: tuple[int, int]
     image_channels: int
+    stochastic: bool
 
     @property
     def device(self) -> torch.device:
         """Where the weights lie."""
+
+    def condition_of(self, batch: Batch) -> Condition:
+        """Return what a batch's images are to be made from."""
 
     def sample(self, condition: Condition, seeds: Tensor) -> Tensor:
         """Return (N, C, H, W) in [0, 1] for N conditions and (N,) int64 seeds."""

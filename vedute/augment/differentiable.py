@@ -12,10 +12,12 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
+from vedute.augment.adaptive import AdaptiveProbability
 from vedute.augment.base import choose
 from vedute.errors import ConfigurationError
 
@@ -28,6 +30,9 @@ class Policy(nn.Module, ABC):
 
     draws: int
     """Random numbers that one image needs."""
+
+    geometric: ClassVar[bool] = False
+    """Whether it changes where things are seen: a mask beside the image must follow then."""
 
     def __init__(self, probability: float, strength: float) -> None:
         """Keep how often and how much.
@@ -60,17 +65,18 @@ class Policy(nn.Module, ABC):
             (N, C, H, W); it may leave [0, 1].
         """
 
-    def forward(self, image: Tensor, uniform: Tensor) -> Tensor:
+    def forward(self, image: Tensor, uniform: Tensor, share: Tensor | float = 1.0) -> Tensor:
         """Change each image with the given probability.
 
         Args:
             image: (N, C, H, W), nominally in [0, 1].
             uniform: (N, 1 + ``draws``) uniform in [0, 1); the first decides whether.
+            share: Multiplies the probability; in [0, 1].
 
         Returns:
             (N, C, H, W); it may leave [0, 1].
         """
-        return choose(uniform[:, 0] < self.probability, self.change(image, uniform[:, 1:]), image)
+        return choose(uniform[:, 0] < self.probability * share, self.change(image, uniform[:, 1:]), image)
 
 
 class Colour(Policy):
@@ -103,6 +109,7 @@ class Translation(Policy):
     """
 
     draws = 2
+    geometric = True
 
     def __init__(self, probability: float = 1.0, strength: float = 1.0) -> None:
         """Choose how often and how far; see the base class."""
@@ -131,6 +138,7 @@ class Cutout(Policy):
     """Covers a rectangle of half of each side with mid-grey, anywhere, also across the border."""
 
     draws = 2
+    geometric = True
 
     def __init__(self, probability: float = 1.0, strength: float = 1.0) -> None:
         """Choose how often and how large; see the base class."""
@@ -153,10 +161,17 @@ class Cutout(Policy):
 class DiffAugment(nn.Module):
     """Policies one after the other."""
 
-    def __init__(self, policies: Sequence[Policy]) -> None:
-        """Keep the policies, in their order."""
+    def __init__(self, policies: Sequence[Policy], adaptive: AdaptiveProbability | None = None) -> None:
+        """Keep the policies, in their order.
+
+        Args:
+            policies: The policies.
+            adaptive: Its probability multiplies that of each policy; whoever trains the discriminator
+                updates it. None: the policies' own.
+        """
         super().__init__()
         self.policies = nn.ModuleList(policies)
+        self.adaptive = adaptive
 
     def draw(self, count: int, device: torch.device | str = "cpu") -> Tensor:
         """Draw what is random for ``count`` images, (``count``, K) uniform in [0, 1)."""
@@ -165,20 +180,36 @@ class DiffAugment(nn.Module):
     def _each(self) -> list[Policy]:
         return [policy for policy in self.policies if isinstance(policy, Policy)]
 
-    def forward(self, image: Tensor, drawn: Tensor | None = None) -> Tensor:
+    def forward(self, image: Tensor, drawn: Tensor | None = None, moves_only: bool = False) -> Tensor:
         """Change images.
 
         Args:
             image: (N, C, H, W), nominally in [0, 1].
             drawn: (N, K) of :meth:`draw`, to change several sets of images alike; None: new ones.
+            moves_only: Leave the colours: for masks, with what was drawn for the images beside them.
 
         Returns:
             (N, C, H, W); it may leave [0, 1].
         """
         drawn = self.draw(len(image), image.device) if drawn is None else drawn
+        share = 1.0 if self.adaptive is None else self.adaptive.probability
         policies = self._each()
         sizes = [1 + policy.draws for policy in policies]
         parts = torch.split(drawn, sizes, dim=1) if policies else ()
         for policy, part in zip(policies, parts, strict=True):
-            image = policy(image, part)
+            if policy.geometric or not moves_only:
+                image = policy(image, part, share)
         return image
+
+
+SMALL_DATA = 20_000
+"""A discriminator learns so many images or fewer by heart, unless they are augmented."""
+
+
+def small_data_policies(train_size: int) -> list[Policy]:
+    """Return the policies of the source for a small training set, none for a large one.
+
+    Args:
+        train_size: Number of training images.
+    """
+    return [Colour(), Translation(), Cutout()] if train_size < SMALL_DATA else []

@@ -1,4 +1,4 @@
-"""Exponential moving average of a generator's weights."""
+"""Exponential moving average of a generator's weights, and of its batch norms' statistics."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from contextlib import contextmanager
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
-from torch.nn import Parameter
 
 EMA_KEY = "ema_state_dict"
 """Where a checkpoint keeps the averaged weights, by parameter name."""
@@ -33,16 +32,16 @@ class EMA(Callback):
         self._averages: dict[str, Tensor] = {}
         self._originals: dict[str, Tensor] = {}
 
-    def _parameters(self, module: LightningModule) -> dict[str, Parameter]:
-        named = getattr(module, "averaged_parameters", None)
+    def _tensors(self, module: LightningModule) -> dict[str, Tensor]:
+        named = getattr(module, "averaged_tensors", None)
         return named() if named is not None else dict(module.named_parameters())
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Start from the current weights, or continue the loaded averages on their device."""
-        for name, parameter in self._parameters(pl_module).items():
+        for name, tensor in self._tensors(pl_module).items():
             kept = self._averages.get(name)
             self._averages[name] = (
-                parameter.detach().float().clone() if kept is None else kept.to(parameter.device)
+                tensor.detach().float().clone() if kept is None else kept.to(tensor.device)
             )
 
     @torch.no_grad()
@@ -51,24 +50,24 @@ class EMA(Callback):
         self.updates += 1
         decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
         averages, values = [], []
-        for name, parameter in self._parameters(pl_module).items():
+        for name, tensor in self._tensors(pl_module).items():
             averages.append(self._averages[name])
-            values.append(parameter.detach().float())
+            values.append(tensor.detach().float())
         torch._foreach_lerp_(averages, values, 1 - decay)
 
     @torch.no_grad()
     def _swap_in(self, module: LightningModule) -> None:
         if self._originals or not self._averages:
             return
-        for name, parameter in self._parameters(module).items():
-            self._originals[name] = parameter.detach().clone()
-            parameter.copy_(self._averages[name])
+        for name, tensor in self._tensors(module).items():
+            self._originals[name] = tensor.detach().clone()
+            tensor.copy_(self._averages[name])
 
     @torch.no_grad()
     def _swap_out(self, module: LightningModule) -> None:
-        for name, parameter in self._parameters(module).items():
+        for name, tensor in self._tensors(module).items():
             if name in self._originals:
-                parameter.copy_(self._originals[name])
+                tensor.copy_(self._originals[name])
         self._originals = {}
 
     @contextmanager

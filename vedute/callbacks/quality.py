@@ -6,9 +6,9 @@ from pathlib import Path
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
-from torch import Tensor
 
 from vedute.callbacks.intervals import is_due
+from vedute.callbacks.shares import joined, share
 from vedute.errors import ConfigurationError
 from vedute.metrics.features import pixel_features
 from vedute.metrics.judge import Judge, load_judge
@@ -101,7 +101,7 @@ class GenerationMetrics(Callback):
         real_labels = torch.from_numpy(data.labels(_SPLIT)) if classes else None
         # Seeded, so every rank and every epoch takes the same rows.
         rows, real_rows = matched_rows([labels, real_labels], [len(seeds), data.size(_SPLIT)], self.seed)
-        mine = _share(trainer, len(seeds))
+        mine = share(trainer, len(seeds))
         generated = self._instruments.measure(
             generated_batches(
                 generator,
@@ -111,12 +111,12 @@ class GenerationMetrics(Callback):
                 self.batch_size,
             )
         )
-        generated = _joined(trainer, pl_module, generated, labels, len(seeds))
+        generated = joined(trainer, pl_module, generated, labels, len(seeds))
         if self._real is None:
-            part = real_rows[_share(trainer, len(real_rows))]
+            part = real_rows[share(trainer, len(real_rows))]
             real = self._instruments.measure(real_batches(data, _SPLIT, part, self.batch_size, classes))
             kept = None if real_labels is None else real_labels[real_rows]
-            self._real = _joined(trainer, pl_module, real, kept, len(real_rows))
+            self._real = joined(trainer, pl_module, real, kept, len(real_rows))
         scores = distances(generated[rows], self._real, self._instruments.extractors)
         quality = self._instruments.quality(generated)
         if quality is not None:
@@ -126,23 +126,3 @@ class GenerationMetrics(Callback):
         for name, value in scores.items():
             # Every rank has the same value.
             pl_module.log(f"val/{name}", value, prog_bar=name == "q", batch_size=1, sync_dist=True)
-
-
-def _share(trainer: Trainer, count: int) -> Tensor:
-    """Return this rank's part of ``count`` rows; all parts have one length, the first rows filling up."""
-    ranks = trainer.world_size
-    return torch.arange(trainer.global_rank, -(-count // ranks) * ranks, ranks) % count
-
-
-def _joined(
-    trainer: Trainer, module: LightningModule, part: Measured, labels: Tensor | None, count: int
-) -> Measured:
-    """Bring the ranks' parts together, on every rank."""
-    if trainer.world_size == 1:
-        return part
-    features = {}
-    for name, value in part.features.items():
-        gathered = module.all_gather(value.to(module.device))  # (ranks, n, F)
-        assert isinstance(gathered, Tensor)
-        features[name] = gathered.transpose(0, 1).flatten(0, 1)[:count].cpu()
-    return Measured(features, labels)

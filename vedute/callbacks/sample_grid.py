@@ -18,8 +18,9 @@ class SampleGrid(Callback):
     """Draws a row of samples per condition, always with the same seeds, during validation.
 
     A row is a class, low or high scores of all raters or of one, or a mask of the validation split,
-    which stands in the first column. The picture goes to ``samples/`` in the run folder and to every
-    logger. A module that encodes also gets ``reconstructions``: validation images above what comes back.
+    which stands in the first column, the real image in the second. The picture goes to ``samples/`` in
+    the run folder and to every logger. A module that encodes also gets ``reconstructions``: validation
+    images above what comes back.
     """
 
     def __init__(self, every_n_epochs: int = 5, columns: int = 8, seed: int = 0, rows: int = 12) -> None:
@@ -61,12 +62,17 @@ class SampleGrid(Callback):
             seeds = torch.arange(self.seed, self.seed + self.columns**2)
             return generator.sample(Condition(), seeds), self.columns, None, []
         if generator.condition_kind == "image":
-            titles, condition = image_rows(data, "val", self.rows)
-        else:
-            titles, condition = vector_rows(generator, self.rows)
-        repeated = condition.map(lambda tensor: tensor.repeat_interleave(self.columns, dim=0))
-        seeds = torch.arange(self.seed, self.seed + self.columns).repeat(len(condition))
-        images = generator.sample(repeated.to(generator.device), seeds)
-        if generator.condition_kind == "image" and condition.image is not None:
-            return beside_conditions(images, condition.image), self.columns + 1, titles, ["condition"]
-        return images, self.columns, titles, []
+            titles, condition, real = image_rows(generator, data, "val", self.rows)
+            columns = self.columns if generator.stochastic else 1
+            images = self._rows_of(generator, condition, columns)
+            assert condition.image is not None
+            pictures = beside_conditions(images, condition.image, real)
+            return pictures, columns + 2, titles, ["condition", "real"]
+        titles, condition = vector_rows(generator, self.rows)
+        return self._rows_of(generator, condition, self.columns), self.columns, titles, []
+
+    def _rows_of(self, generator: Generator, condition: Condition, columns: int) -> Tensor:
+        """Return as many samples of each of R conditions, (R * columns, C, H, W)."""
+        repeated = condition.map(lambda tensor: tensor.repeat_interleave(columns, dim=0))
+        seeds = torch.arange(self.seed, self.seed + columns).repeat(len(condition))
+        return generator.sample(repeated.to(generator.device), seeds)

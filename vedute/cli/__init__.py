@@ -38,6 +38,8 @@ VERBS: tuple[Verb, ...] = (
     Verb("reconstruct", "encode and decode images, pairs side by side", "vedute.cli.reconstruct:main"),
     Verb("embed", "images as latent vectors, in a file and on a map", "vedute.cli.embed:main"),
     Verb("interpolate", "pictures between two images, conditions or seeds", "vedute.cli.interpolate:main"),
+    Verb("translate", "make images from masks of any size, or a training set", "vedute.cli.translate:main"),
+    Verb("upscale", "enlarge images of any size", "vedute.cli.upscale:main"),
     Verb("evaluate", "score a checkpoint: quality card as table and JSON", "vedute.cli.evaluate:main"),
     Verb("compare", "several runs beside each other in one table", "vedute.cli.compare:main"),
     Verb("describe", "list a model's layers, shapes, weights and multiply-adds", "vedute.cli.describe:main"),

@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING
 
 from vedute.cli.inference import in_batches, parser, pick_device, positive, seed
 from vedute.cli.strategies import add_options, build_strategy, check_options, partial_scores
-from vedute.errors import ConditionError, ConfigurationError, DataError
+from vedute.cli.tiled import check_enlarges, enlarge, load_image_model
+from vedute.errors import CheckpointError, ConditionError, ConfigurationError, DataError
 from vedute.files import check_place, whole
 
 if TYPE_CHECKING:
+    import torch
     from torch import Tensor
 
     from lightning_modules.base import GenerativeModule
@@ -32,7 +34,7 @@ def main(args: Sequence[str]) -> int:
         0.
 
     Raises:
-        CheckpointError: The checkpoint cannot be used, or generates nothing.
+        CheckpointError: A checkpoint cannot be used, generates nothing, or enlarges nothing (--then).
         ConditionError: A condition that the model does not know.
         ConfigurationError: An option cannot be used, or the model cannot do the strategy.
         DataError: A mask that cannot be read, or no data to take masks from.
@@ -62,6 +64,12 @@ def main(args: Sequence[str]) -> int:
         metavar="PATH",
         help="FILE.png: one grid, a row per condition; any other name: a folder of one PNG per image",
     )
+    options.add_argument(
+        "--then",
+        type=Path,
+        metavar="FILE",
+        help="checkpoint of a model that enlarges images (ESRGAN): the images go through it",
+    )
     add_options(options)
     given = options.parse_args(list(args))
     check_options(given)
@@ -79,6 +87,7 @@ def main(args: Sequence[str]) -> int:
     from vedute.sampling.conditions import beside_conditions
 
     model = load_module(given.checkpoint, GenerativeModule, device)
+    larger = None if given.then is None else _load_larger(given.then, model, device)
     generator, strategy = as_latent_generator(model), build_strategy(given, model)
     partial = model.condition_kind == "score" and getattr(given, "distribution", None) == "learned"
     titles, condition = conditions(model, given.condition, given.checkpoint, partial)
@@ -89,6 +98,8 @@ def main(args: Sequence[str]) -> int:
         return strategy.generate(generator, repeated[rows].to(device), seeds[rows])
 
     images = in_batches("Generating", len(seeds), given.batch_size, compute)
+    if larger is not None:
+        images = enlarge(larger, images, seeds, given.batch_size)
     if to_grid:
         if condition.image is not None:
             rows = beside_conditions(images, condition.image)
@@ -104,6 +115,22 @@ def main(args: Sequence[str]) -> int:
         write_folder(given.output, images, titles, seeds.tolist())
         print(f"{len(images)} images and conditions.csv in {shown(given.output)}")
     return 0
+
+
+def _load_larger(path: Path, model: GenerativeModule, device: torch.device) -> GenerativeModule:
+    """Return the model of ``--then``, which enlarges what ``model`` generates.
+
+    Raises:
+        CheckpointError: It cannot be used, does not enlarge, or takes images of other channels.
+    """
+    larger = load_image_model(path, device)
+    check_enlarges(larger, path)
+    if larger.condition_channels != model.image_channels:
+        raise CheckpointError(
+            f"--then {path} enlarges images of {larger.condition_channels} channels, but those that are "
+            f"generated have {model.image_channels}: take a checkpoint that was trained on such images."
+        )
+    return larger
 
 
 def wants_grid(output: Path) -> bool:
@@ -145,7 +172,7 @@ def conditions(
 
     from vedute.batch import Condition
     from vedute.checkpoints import load_datamodule
-    from vedute.promises import as_image_data
+    from vedute.promises import as_generator, as_image_data
     from vedute.sampling.conditions import image_rows, vector_rows
 
     for position, text in enumerate(texts):
@@ -158,7 +185,10 @@ def conditions(
     if model.condition_kind == "image":
         if texts:
             return [Path(text).stem for text in texts], Condition(image=_read_masks(texts, model.image_size))
-        return image_rows(as_image_data(load_datamodule(checkpoint)), "val", _ROWS)
+        titles, condition, _ = image_rows(
+            as_generator(model), as_image_data(load_datamodule(checkpoint)), "val", _ROWS
+        )
+        return titles, condition.to("cpu")
     if texts:
         vectors = [partial_scores(model, text) if partial else model.parse_condition(text) for text in texts]
         return list(texts), Condition(torch.stack(vectors))

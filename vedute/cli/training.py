@@ -29,6 +29,7 @@ from lightning_modules.base import GenerativeModule, ImageModule
 from vedute.callbacks.budget import TimeBudget
 from vedute.callbacks.checkpoint import LOGGED_STEP, BestAndLast, WholeFileIO
 from vedute.callbacks.closing import ClosingMessage, OpeningMessage
+from vedute.callbacks.finite import FiniteLosses
 from vedute.callbacks.progress import EpochLines, LossBar
 from vedute.callbacks.reproducible import Reproducible
 from vedute.callbacks.results import PredictionWriter, ScoreWriter
@@ -257,7 +258,7 @@ class TrainingCLI(LightningCLI):
         ours: list[Callback] = []
         if self.verb == "fit":
             # Throughput first: seeding is not waiting for data.
-            ours += [Throughput(), Reproducible(), OpeningMessage()]
+            ours += [Throughput(), Reproducible(), OpeningMessage(), FiniteLosses()]
         elif self.verb == "predict":
             ours += [PredictionWriter(self._source())]
         else:

@@ -1,6 +1,6 @@
 """Losses of generator and discriminator on logits, one value per sample.
 
-Here: the losses, the gradient penalty, the distance in a discriminator's features, and the
+Here: the losses, the gradient penalties, the distance in a discriminator's features, and the
 adaptive weight. Not here: discriminators (``vedute.networks.discriminators``) and who is trained
 when (``lightning_modules``).
 """
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -52,6 +52,17 @@ class AdversarialLoss(ABC):
             (N,) float32.
         """
 
+    def margins(self, real: Tensor, fake: Tensor) -> tuple[Tensor, Tensor]:
+        """Return by how much the discriminator is right, (N, K) of real and of generated images.
+
+        Positive where it is right. Losses that compare images have nothing to say of one alone.
+
+        Args:
+            real: (N, K) logits of real images.
+            fake: (N, K) logits of generated images.
+        """
+        return real, -fake
+
     def correct(self, real: Tensor, fake: Tensor) -> Tensor:
         """Return how often the discriminator is right, (N,) in [0, 1]; 0.5 is chance.
 
@@ -59,7 +70,8 @@ class AdversarialLoss(ABC):
             real: (N, K) logits of real images.
             fake: (N, K) logits of generated images.
         """
-        return _per_sample(0.5 * ((real > 0).float() + (fake < 0).float()))
+        margins = self.margins(real, fake)
+        return _per_sample(0.5 * ((margins[0] > 0).float() + (margins[1] > 0).float()))
 
 
 class NonSaturating(AdversarialLoss):
@@ -93,6 +105,55 @@ class Hinge(AdversarialLoss):
         return _per_sample(-fake.float())
 
 
+class LeastSquares(AdversarialLoss):
+    """Squared distance of the logits to 1 (real) and 0 (generated); what lies beyond is pulled back too.
+
+    Gradients do not vanish where the discriminator is sure. Logits above 0.5 mean real.
+
+    Source: Mao et al. 2017 (LSGAN), https://arxiv.org/abs/1611.04076, equation 9; usual for image to
+    image translation.
+    """
+
+    def discriminator(self, real: Tensor, fake: Tensor) -> Tensor:
+        """Return half of (real - 1)^2 + fake^2, (N,)."""
+        return _per_sample(0.5 * ((real.float() - 1).square() + fake.float().square()))
+
+    def generator(self, real: Tensor, fake: Tensor) -> Tensor:
+        """Return (fake - 1)^2, (N,)."""
+        return _per_sample((fake.float() - 1).square())
+
+    def margins(self, real: Tensor, fake: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the distances to 0.5, (N, K) each; see the base class."""
+        return real - 0.5, 0.5 - fake
+
+
+class RelativisticAverage(AdversarialLoss):
+    """Judges how much more real an image looks than the other kind's images of the batch on average.
+
+    The generator also learns from the real images. The average is over the images (and their K
+    judgements) of one process.
+
+    Source: Jolicoeur-Martineau 2019, https://arxiv.org/abs/1807.00734; Wang et al. 2018 (ESRGAN),
+    https://arxiv.org/abs/1809.00219. Half of the papers' sums, like the program of ESRGAN's authors, to
+    which the usual weight of 0.005 belongs.
+    """
+
+    def discriminator(self, real: Tensor, fake: Tensor) -> Tensor:
+        """Return the mean of softplus(mean fake - real) and softplus(fake - mean real), (N,)."""
+        ahead, behind = self.margins(real, fake)
+        return _per_sample(0.5 * (F.softplus(-ahead) + F.softplus(-behind)))
+
+    def generator(self, real: Tensor, fake: Tensor) -> Tensor:
+        """Return the mean of softplus(real - mean fake) and softplus(mean real - fake), (N,)."""
+        ahead, behind = self.margins(real, fake)
+        return _per_sample(0.5 * (F.softplus(ahead) + F.softplus(behind)))
+
+    def margins(self, real: Tensor, fake: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the distances to the other kind's average, (N, K) each; see the base class."""
+        real, fake = real.float(), fake.float()
+        return real - fake.mean(), real.mean() - fake
+
+
 class RelativisticPaired(AdversarialLoss):
     """Judges how much more real a real image looks than a generated one under the same condition.
 
@@ -110,9 +171,9 @@ class RelativisticPaired(AdversarialLoss):
         """Return softplus(real - fake), (N,)."""
         return _per_sample(F.softplus(real.float() - fake.float()))
 
-    def correct(self, real: Tensor, fake: Tensor) -> Tensor:
-        """Return how often the real image of a pair is preferred, (N,): only differences mean something."""
-        return _per_sample((real > fake).float())
+    def margins(self, real: Tensor, fake: Tensor) -> tuple[Tensor, Tensor]:
+        """Return by how much the real image of a pair is preferred, (N, K) twice; see the base class."""
+        return real - fake, real - fake
 
 
 def _per_sample(values: Tensor) -> Tensor:
@@ -136,6 +197,24 @@ def gradient_penalty(logits: Tensor, image: Tensor) -> Tensor:
     """
     (gradient,) = torch.autograd.grad(logits.flatten(1).mean(dim=1).sum(), image, create_graph=True)
     return gradient.square().flatten(1).sum(dim=1)
+
+
+def zero_centred_penalty(judge: Callable[[Tensor], Tensor], image: Tensor) -> Tensor:
+    """Squared norm of a discriminator's gradient at images: R1 at real ones, R2 at generated ones.
+
+    Computed in float32 whatever the precision around it. Both together keep the relativistic losses
+    stable (Huang et al. 2024, https://arxiv.org/abs/2501.05441, with half of each times one weight).
+
+    Args:
+        judge: From images (N, C, H, W) to logits (N, K), e.g. with the conditions filled in.
+        image: (N, C, H, W) in [0, 1]; no gradient flows back to where they come from.
+
+    Returns:
+        (N,) float32, differentiable by the discriminator's weights; see :func:`gradient_penalty`.
+    """
+    with torch.autocast(image.device.type, enabled=False):
+        image = image.detach().float().requires_grad_()
+        return gradient_penalty(judge(image), image)
 
 
 def feature_distance(features: Sequence[Tensor], targets: Sequence[Tensor]) -> Tensor:

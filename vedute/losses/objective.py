@@ -68,10 +68,8 @@ class Objective(nn.Module):
         Returns:
             The total, and the active weight of each term.
         """
-        weights = {
-            name: self.weights[name] * (self.schedules[name](progress) if name in self.schedules else 1.0)
-            for name in losses
-        }
+        scheduled = self.scheduled(progress)
+        weights = {name: scheduled[name] for name in losses}
         active: dict[str, Tensor | float] = dict(weights)
         extra: Tensor | float = 0.0
         if self.balance is not None:
@@ -84,6 +82,13 @@ class Objective(nn.Module):
         first = next(iter(losses.values()))
         total = torch.stack(parts).sum() if parts else 0.0 * first
         return total + extra, active
+
+    def scheduled(self, progress: Progress) -> dict[str, float]:
+        """Return the weight of each term by its schedule, before any balance."""
+        return {
+            name: weight * (self.schedules[name](progress) if name in self.schedules else 1.0)
+            for name, weight in self.weights.items()
+        }
 
     def schedule_options(self) -> dict[str, Schedule]:
         """Return the schedules by the options that they are given with."""

@@ -136,7 +136,7 @@ def wanted_images(
     if generator.condition_kind == "none":
         return Condition(), None, seed + torch.arange(count)
     rows = torch.from_numpy(np.random.default_rng(seed).integers(data.size(split), size=count))
-    return data.batch(split, rows).condition, None, seed + torch.arange(count)
+    return generator.condition_of(data.batch(split, rows)), None, seed + torch.arange(count)
 
 
 def generated_batches(

@@ -41,6 +41,31 @@ class FiLM(nn.Module):
         return modulated
 
 
+class NoiseInjection(nn.Module):
+    """Adds a map of noise to all channels, each by its own learned factor: detail that nothing decides.
+
+    Without it a network that has to draw texture makes it of what it has, and the same lines appear
+    everywhere. Each pass draws new noise in training; in use it is the same for all images, so that
+    an image depends on its latent vector and condition alone.
+
+    Source: Karras et al. 2019 (StyleGAN), https://arxiv.org/abs/1812.04948, section 3.2.
+    """
+
+    fixed: Tensor
+
+    def __init__(self, channels: int, size: tuple[int, int]) -> None:
+        """Build the factors for maps of ``channels`` channels, and the noise of their height and width."""
+        super().__init__()
+        self.factor = nn.Parameter(torch.full((channels, 1, 1), 0.05))
+        self.register_buffer("fixed", torch.randn(1, 1, *size))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return (N, C, H, W) from x (N, C, H, W)."""
+        noise = torch.randn(len(x), 1, *x.shape[2:], device=x.device) if self.training else self.fixed
+        noisy: Tensor = x + (self.factor * noise).to(x.dtype)
+        return noisy
+
+
 class ResidualBlock(nn.Module):
     """Residual block with one normalisation, whose output an embedding modulates.
 

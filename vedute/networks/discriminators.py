@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from torch.nn.utils.parametrizations import spectral_norm
 
 from vedute.errors import ConfigurationError
+from vedute.networks.norms import DiscriminatorNorm, make_norm, needs_bias
 from vedute.networks.vae import require_divisible
 
 
@@ -145,6 +146,100 @@ class ProjectionDiscriminator(Discriminator):
             match = (self.project(condition) * hidden).sum(dim=1, keepdim=True)
             logits = logits + match * hidden.shape[1] ** -0.5
         return Judgement(logits.float(), features)
+
+
+class PatchDiscriminator(Discriminator):
+    """Judges overlapping patches of an image, each by itself: PatchGAN.
+
+    With three layers a patch has 70x70 pixels; with batch normalisation and 6 channels there are 2,768,705
+    weights. pix2pix gives it image and mask, one above the other, as one image. A condition vector is
+    compared with the last feature map under each patch (projection, Miyato & Koyama 2018,
+    https://arxiv.org/abs/1802.05637).
+
+    Source: Isola et al. 2017, https://arxiv.org/abs/1611.07004, section 3.2.2 and appendix 6.1.2.
+    """
+
+    def __init__(
+        self,
+        image_size: tuple[int, int],
+        image_channels: int,
+        condition_size: int,
+        width: int = 64,
+        layers: int = 3,
+        norm: DiscriminatorNorm = "batch",
+        spectral: bool = False,
+    ) -> None:
+        """Build the network.
+
+        Args:
+            image_size: Height and width, pixels; at least 3 * 2 ** layers.
+            image_channels: Channels of an image, with those of the mask.
+            condition_size: Entries of the condition vector; 0: unconditional.
+            width: Channels of the first map; each further one has twice as many, up to eight times.
+            layers: Halvings: 3 judges patches of 70 pixels, 2 of 34, 1 of 16.
+            norm: Normalisation behind all layers but the first and the last. With ``batch`` give real and
+                generated images in separate batches; ``none`` goes with gradient penalties.
+            spectral: Spectral normalisation of all weights (Miyato et al. 2018,
+                https://arxiv.org/abs/1802.05957).
+
+        Raises:
+            ConfigurationError: A number is out of its range, or no patch fits into the image.
+        """
+        super().__init__(image_size, image_channels, condition_size)
+        if min(width, layers) < 1:
+            raise ConfigurationError(
+                f"{type(self).__name__} needs width and layers of at least 1, got {width} and {layers}."
+            )
+        smallest = 3 * 2**layers  # leaves 3x3, of which the last two layers take one each
+        if min(image_size) < smallest:
+            raise ConfigurationError(
+                f"{type(self).__name__} with {layers} layers needs images of at least {smallest}x{smallest} "
+                f"pixels, got {image_size[0]}x{image_size[1]}: give fewer layers or a larger data.image_size."
+            )
+        name = type(self).__name__
+        widths = [min(width << level, 8 * width) for level in range(layers + 1)]
+        norms = ["none", *[norm] * layers]
+        convolutions: list[nn.Module] = [
+            nn.Conv2d(finer, coarser, 4, stride=2 if level < layers else 1, padding=1, bias=needs_bias(kind))
+            for level, ((finer, coarser), kind) in enumerate(
+                zip(pairwise([image_channels, *widths]), norms, strict=True)
+            )
+        ]
+        judge: nn.Module = nn.Conv2d(widths[-1], 1, 4, padding=1)
+        project: nn.Module | None = (
+            nn.Linear(condition_size, widths[-1], bias=False) if condition_size else None
+        )
+        layers_with_weights = [*convolutions, judge, *([] if project is None else [project])]
+        for layer in layers_with_weights:
+            nn.init.normal_(layer.get_parameter("weight"), std=0.02)
+            if spectral:
+                spectral_norm(layer)
+        self.convolutions = nn.ModuleList(convolutions)
+        self.norms = nn.ModuleList(
+            make_norm(kind, channels, name) for kind, channels in zip(norms, widths, strict=True)
+        )
+        self.judge = judge
+        self.project = project
+
+    @property
+    def feature_count(self) -> int:
+        """One feature map for each layer but the last."""
+        return len(self.convolutions)
+
+    def forward(self, image: Tensor, condition: Tensor) -> Judgement:
+        """Return logits (N, K) of K patches, row by row, and a feature map a layer; see the base class."""
+        h = 2 * image - 1
+        features = []
+        for convolution, norm in zip(self.convolutions, self.norms, strict=True):
+            h = F.leaky_relu(norm(convolution(h)), 0.2)
+            features.append(h)  # (N, width, H/2, W/2) and halves of it; the last is 1 smaller
+        logits = self.judge(h)  # (N, 1, h, w)
+        if self.project is not None:
+            direction = self.project(condition)[:, :, None, None]  # (N, widest, 1, 1)
+            match = (h * direction).sum(dim=1, keepdim=True)
+            # The patch that the judge's 4x4 weights see; its sum, over the root of its area.
+            logits = logits + 4 * F.avg_pool2d(match, 4, stride=1, padding=1)
+        return Judgement(logits.flatten(1).float(), features)
 
 
 def choose_levels(discriminator: Discriminator, levels: Sequence[int] | None) -> list[int]:

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from vedute.batch import Condition, ConditionKind
 from vedute.conditions import legal_range
-from vedute.promises import ImageData
+from vedute.promises import Generator, ImageData
 
 _SPREAD = 1.5
 """A low and a high score lie so many standard deviations from the mean: nine ratings in ten are between."""
@@ -98,10 +98,13 @@ def _round_score(score: float, scale: float, limits: tuple[float, float] | None)
     return rounded if limits is None else min(max(rounded, limits[0]), limits[1])
 
 
-def image_rows(data: ImageData, split: str, limit: int) -> tuple[list[str], Condition]:
-    """Return titles and conditions of ``limit`` images evenly spread over a split."""
+def image_rows(
+    generator: Generator, data: ImageData, split: str, limit: int
+) -> tuple[list[str], Condition, Tensor]:
+    """Return titles, conditions and real images of ``limit`` rows evenly spread over a split."""
     rows = spread(data.size(split), limit)
-    return [f"{split} {row}" for row in rows], data.batch(split, rows).condition
+    batch = data.batch(split, rows).to(generator.device)
+    return [f"{split} {row}" for row in rows], generator.condition_of(batch), batch.image
 
 
 def spread(size: int, count: int) -> list[int]:
@@ -110,15 +113,16 @@ def spread(size: int, count: int) -> list[int]:
     return [position * size // count for position in range(count)]
 
 
-def beside_conditions(images: Tensor, condition: Tensor) -> Tensor:
+def beside_conditions(images: Tensor, condition: Tensor, real: Tensor | None = None) -> Tensor:
     """Put each condition before the images that were made from it, to be laid out in rows.
 
     Args:
         images: (R * K, C, H, W) in [0, 1], K of each condition in turn.
         condition: (R, c, h, w) in [0, 1].
+        real: (R, C, H, W) in [0, 1], real images of the conditions, which stand second; None: unknown.
 
     Returns:
-        (R * (K + 1), C, H, W).
+        (R * (K + 1), C, H, W); one more in each row with real images.
     """
     channels, size = images.shape[1], images.shape[-2:]
     first = condition.to(images).clamp(0, 1)
@@ -127,4 +131,5 @@ def beside_conditions(images: Tensor, condition: Tensor) -> Tensor:
     if first.shape[1] != channels:  # e.g. a mask beside colour images
         first = first.mean(dim=1, keepdim=True).expand(-1, channels, -1, -1)
     grouped = images.reshape(len(first), -1, channels, *size)  # (R, K, C, H, W)
-    return torch.cat([first[:, None], grouped], dim=1).flatten(0, 1)
+    known = [first] if real is None else [first, real.to(images)]
+    return torch.cat([*(part[:, None] for part in known), grouped], dim=1).flatten(0, 1)

@@ -1,0 +1,64 @@
+"""ESRGAN (systems S3): a small image in, the same image two or four times as large out."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from lightning_modules.translation import TranslationModule
+from vedute.augment.degradation import Bicubic, Degradation
+from vedute.batch import Batch, Condition
+from vedute.errors import ConfigurationError
+
+
+class ESRGAN(TranslationModule):
+    """Learns to undo a degradation of the data's images, first by pixels, then with a discriminator.
+
+    Where the data have classes, scores or masks, they play no part. ``loss_schedules`` for
+    ``adversarial`` and a perceptual loss (``vedute.schedules.FromEpoch``) make the two phases.
+
+    Source: Wang et al. 2018, https://arxiv.org/abs/1809.00219.
+    """
+
+    sees_condition: ClassVar[bool] = False
+
+    def __init__(self, degradation: Degradation | None = None, **options: Any) -> None:
+        """Build the networks.
+
+        Args:
+            degradation: Makes the small images; null: bicubic, by a factor of 4.
+            options: See ``TranslationModule``, ``AdversarialModule`` and ``ImageModule``.
+
+        Raises:
+            ConfigurationError: The network enlarges by another factor than the degradation shrinks by, or
+                the images cannot be shrunk by it.
+        """
+        degradation = degradation or Bicubic(4)
+        # The data's own conditions are not this model's: its condition is an image of theirs.
+        own = {
+            "condition_kind": "image",
+            "condition_names": [],
+            "condition_channels": options["image_channels"],
+        }
+        super().__init__(**{**options, **own})
+        self.degradation = degradation
+        self.scale = degradation.scale
+        degradation.output_size(self.image_size)
+        if self.network.scale != self.scale:
+            raise ConfigurationError(
+                f"The network enlarges {self.network.scale} times, but the degradation shrinks {self.scale} "
+                "times: give both the same scale."
+            )
+
+    def condition_of(self, batch: Batch) -> Condition:
+        """Return the batch's images, shrunken: the same each time but in training."""
+        image = batch.image if batch.target is None else batch.target
+        if self.training:
+            return Condition(image=self.degradation(image))
+        rows = torch.arange(len(batch)) if batch.index is None else batch.index
+        return Condition(image=self.degradation.seeded(image, rows))
+
+    def _vector(self, condition: Condition, count: int) -> Tensor:
+        return torch.zeros(count, 0, device=self.device)
