@@ -80,10 +80,15 @@ class ImageModule(LightningModule):
         self.condition_mean = list(condition_mean or [])
         self.condition_scale = list(condition_scale or [])
         self.condition_range = list(condition_range or [])
+        self._choose_conditions()
         self.train_size = train_size
         self._optimizer = optimizer
         self._schedule = learning_rate_schedule or Constant()
         check_schedule(self._schedule, "learning_rate_schedule")
+
+    def _choose_conditions(self) -> None:
+        """Change what the conditions are, where they are not those of the data set."""
+        return
 
     _uncounted = 0
     """Batches that are done, but not counted by Lightning, when the rates of the next one are set."""
@@ -336,4 +341,4 @@ class GenerativeModule(ImageModule):
     def predict_step(self, batch: Batch) -> Tensor:
         """Generate one image for each condition of the batch; the row index is the seed."""
         seeds = batch.index if batch.index is not None else torch.arange(len(batch))
-        return self.sample(batch.condition, seeds)
+        return self.sample(self.condition_of(batch), seeds)

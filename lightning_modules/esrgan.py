@@ -35,22 +35,21 @@ class ESRGAN(TranslationModule):
             ConfigurationError: The network enlarges by another factor than the degradation shrinks by, or
                 the images cannot be shrunk by it.
         """
-        degradation = degradation or Bicubic(4)
-        # The data's own conditions are not this model's: its condition is an image of theirs.
-        own = {
-            "condition_kind": "image",
-            "condition_names": [],
-            "condition_channels": options["image_channels"],
-        }
-        super().__init__(**{**options, **own})
-        self.degradation = degradation
-        self.scale = degradation.scale
-        degradation.output_size(self.image_size)
+        super().__init__(**options)
+        self.degradation = degradation or Bicubic(4)
+        self.scale = self.degradation.scale
+        self.degradation.output_size(self.image_size)
         if self.network.scale != self.scale:
             raise ConfigurationError(
                 f"The network enlarges {self.network.scale} times, but the degradation shrinks {self.scale} "
                 "times: give both the same scale."
             )
+
+    def _choose_conditions(self) -> None:
+        """Take images of the data as conditions, not the data's own."""
+        self.condition_kind = "image"
+        self.condition_names = []
+        self.condition_channels = self.image_channels
 
     def condition_of(self, batch: Batch) -> Condition:
         """Return the batch's images, shrunken: the same each time but in training."""

@@ -77,3 +77,40 @@ def test_there_must_be_a_run_to_continue(
     assert main([*arguments(tiny, tmp_path), "--ckpt_path", "last"]) == 2
     assert "last" in capsys.readouterr().err
     assert not (tmp_path / "runs" / "cvae_landscapes" / "0").exists()
+
+
+def test_a_new_run_begins_with_the_averaged_weights_of_another(
+    uninterrupted: Path, tiny: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    begun = uninterrupted / "runs" / "cvae_landscapes" / "0" / "checkpoints" / "last.ckpt"
+    still = ["--model.optimizer.lr", "0", "--model.optimizer.weight_decay", "0", "--trainer.max_epochs", "1"]
+    assert main([*arguments(tiny, tmp_path), *still, "--initial_weights", str(begun)]) == 0
+    given = load_checkpoint(begun)["ema_state_dict"]
+    kept = load_checkpoint(tmp_path / "runs" / "cvae_landscapes" / "0" / "checkpoints" / "last.ckpt")
+    assert kept["epoch"] == 0
+    for name, value in given.items():  # type: ignore[attr-defined]
+        assert torch.equal(value, kept["state_dict"][name]), name  # type: ignore[index]
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--initial_weights", "nowhere.ckpt"], "nowhere.ckpt"),
+        (["--initial_weights", "{begun}", "--model.network.init_args.latent_size", "7"], "do not fit"),
+        (["--initial_weights", "{begun}", "--config", "configs/vae_gan_landscapes.yaml"], "holds a CVAE"),
+    ],
+)
+def test_weights_that_cannot_be_begun_with_leave_no_run(
+    options: list[str],
+    said: str,
+    uninterrupted: Path,
+    tiny: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    begun = uninterrupted / "runs" / "cvae_landscapes" / "0" / "checkpoints" / "last.ckpt"
+    given = [option.format(begun=begun).replace("configs/", f"{ROOT}/configs/") for option in options]
+    assert main([*arguments(tiny, tmp_path), *given]) == 2
+    told = capsys.readouterr().err
+    assert said in told and "Traceback" not in told
+    assert not list(tmp_path.rglob("*.ckpt"))

@@ -162,6 +162,22 @@ def load_weights(module: LightningModule, checkpoint: Mapping[str, object], path
     module.load_state_dict(state)
 
 
+def begin_with(module: LightningModule, path: Path) -> None:
+    """Put a checkpoint's weights, the averaged ones where there are, into a model that is to be trained on.
+
+    Raises:
+        CheckpointError: It holds another kind of model, or its weights do not fit.
+    """
+    checkpoint = load_checkpoint(path)
+    found = module_class(checkpoint, path)
+    if found is not type(module):
+        raise CheckpointError(
+            f"--initial_weights {path} holds a {found.__name__}, but a {type(module).__name__} is to be "
+            "trained."
+        )
+    load_weights(module, checkpoint, path)
+
+
 def check_weights(module: LightningModule, checkpoint: Mapping[str, object], path: Path) -> None:
     """Make sure that a checkpoint's weights fit a model, by names and shapes.
 

@@ -40,9 +40,7 @@ class EMA(Callback):
         """Start from the current weights, or continue the loaded averages on their device."""
         for name, tensor in self._tensors(pl_module).items():
             kept = self._averages.get(name)
-            self._averages[name] = (
-                tensor.detach().float().clone() if kept is None else kept.to(tensor.device)
-            )
+            self._averages[name] = tensor.detach().float().clone() if kept is None else kept.to(tensor.device)
 
     @torch.no_grad()
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: object) -> None:

@@ -48,7 +48,7 @@ def main(args: Sequence[str]) -> int:
     model = load_module(given.checkpoint, GenerativeModule, device)
     if model.condition_kind == "image":
         raise ConfigurationError(
-            "This model makes images from masks, between which there is nothing to draw."
+            "This model makes images from images, between which there is nothing to draw."
         )
     draw = _between_images if given.first is not None else _between_noises
     images, columns, rows, lines = draw(model, given, device)

@@ -183,6 +183,11 @@ def conditions(
             raise ConditionError("This model is unconditional: leave out --condition.")
         return ["all"], Condition()
     if model.condition_kind == "image":
+        if texts and model.scale > 1:
+            raise ConditionError(
+                f"{type(model).__name__} enlarges images: 'upscale --input {texts[0]}' gives it files. "
+                "'sample' shows what it makes of the validation split: leave out --condition."
+            )
         if texts:
             return [Path(text).stem for text in texts], Condition(image=_read_masks(texts, model.image_size))
         titles, condition, _ = image_rows(

@@ -34,7 +34,7 @@ from vedute.callbacks.progress import EpochLines, LossBar
 from vedute.callbacks.reproducible import Reproducible
 from vedute.callbacks.results import PredictionWriter, ScoreWriter
 from vedute.callbacks.throughput import Throughput
-from vedute.checkpoints import check_weights, load_checkpoint, load_weights
+from vedute.checkpoints import begin_with, check_weights, load_checkpoint, load_weights
 from vedute.cli import program
 from vedute.cli.mistakes import own_errors
 from vedute.cli.training_arguments import LINKED, Run, check_same, complete, find_run
@@ -126,6 +126,14 @@ class TrainingCLI(LightningCLI):
             help="Folder of pretrained weights (of perceptual losses, of encoders); null: VEDUTE_WEIGHTS, "
             "then torch's cache.",
         )
+        parser.add_argument(
+            "--initial_weights",
+            "--initial-weights",
+            type=Optional[str],  # noqa: UP045  # the parser's own notation
+            default=None,
+            help="Checkpoint of the same model whose weights a new training begins with: fine-tuning, e.g. on "
+            "other tiles. --ckpt_path instead continues a run, with its optimisers and its progress.",
+        )
         for name in LINKED:
             parser.link_arguments(f"data.{name}", f"model.init_args.{name}", apply_on="instantiate")
 
@@ -178,6 +186,10 @@ class TrainingCLI(LightningCLI):
             os.environ[WEIGHTS] = str(Path(weights).absolute())
         self.plan = find_run(self.verb, self.config[self.verb])
         self.config[self.verb]["ckpt_path"] = None  # resuming is no part of the configuration
+        initial = self.config[self.verb].get("initial_weights")
+        self._initial = None if initial is None else Path(initial)
+        if self.verb == "fit" and self._initial is not None and self.plan.checkpoint is None:
+            load_checkpoint(self._initial)  # a file that is none is said before data are prepared
         self._text = self._parser(self.verb).dump(self.config[self.verb], skip_none=False)
         resumed = self.plan.resumed
         if self.verb == "fit" and resumed is not None:
@@ -198,6 +210,8 @@ class TrainingCLI(LightningCLI):
             self.model.check()
         if self.verb == "fit" and self.plan.checkpoint is not None:
             check_weights(self.model, load_checkpoint(self.plan.checkpoint), self.plan.checkpoint)
+        elif self.verb == "fit" and self._initial is not None:
+            begin_with(self.model, self._initial)
         # Losses of two data sets would be mixed up by Lightning's merged table of hyper-parameters,
         # which refuses options that a model and a data set both have (image_size).
         self.model._log_hyperparams = self.datamodule._log_hyperparams = False
