@@ -131,8 +131,8 @@ class TrainingCLI(LightningCLI):
             "--initial-weights",
             type=Optional[str],  # noqa: UP045  # the parser's own notation
             default=None,
-            help="Checkpoint of the same model whose weights a new training begins with: fine-tuning, e.g. on "
-            "other tiles. --ckpt_path instead continues a run, with its optimisers and its progress.",
+            help="Checkpoint of the same model whose weights a new training begins with: fine-tuning, e.g. "
+            "on other tiles. --ckpt_path instead continues a run, with its optimisers and its progress.",
         )
         for name in LINKED:
             parser.link_arguments(f"data.{name}", f"model.init_args.{name}", apply_on="instantiate")
