@@ -11,7 +11,7 @@ from typing import cast
 import yaml
 from lightning.pytorch.cli import instantiate_module
 
-from lightning_modules.latent import LatentModule
+from lightning_modules.base import ImageModule
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 TRAIN_SIZE = 10_000
@@ -19,10 +19,17 @@ TRAIN_SIZE = 10_000
 
 @dataclass(frozen=True)
 class Model:
-    """A configuration and the number of classes that its model gets."""
+    """A configuration, and the conditions that its model gets.
+
+    Attributes:
+        config: Its name.
+        classes: Number of classes; 0: none.
+        masks: Whether condition images of one channel are given.
+    """
 
     config: str
     classes: int = 5
+    masks: bool = False
 
 
 MODELS = {
@@ -38,24 +45,37 @@ MODELS = {
 """By the names that benchmarks take."""
 
 
-def build(model: Model, image_size: int | None = None) -> LatentModule:
-    """Build the model of a configuration as ``fit`` would, with made-up classes.
+ADVERSARIAL = {
+    "dcgan": Model("dcgan_pictures", 0),
+    "dcgan_128": Model("dcgan_pictures_128", 0),
+    "gan": Model("gan_landscapes"),
+    "pix2pix": Model("pix2pix_aerial", 0, masks=True),
+    "esrgan": Model("esrgan_pictures", 0),
+}
+"""Those of two networks."""
+
+
+def build(model: Model, image_size: int | None = None, **changes: object) -> ImageModule:
+    """Build the model of a configuration as ``fit`` would, with made-up conditions.
 
     Args:
         model: Which.
         image_size: Height and width, pixels; None: as the configuration says.
+        changes: Other values of the model's options.
     """
     content = yaml.safe_load((CONFIGS / f"{model.config}.yaml").read_text(encoding="utf-8"))
     size = image_size or content["data"]["init_args"]["image_size"]
     package, _, name = content["model"]["class_path"].rpartition(".")
     options = {
         **content["model"]["init_args"],
+        **changes,
         "_class_path": content["model"]["class_path"],
         "image_size": [size, size],
         "image_channels": 3,
-        "condition_kind": "class",
+        "condition_kind": "class" if model.classes else "image" if model.masks else "none",
+        "condition_channels": int(model.masks),
         "condition_names": [f"class {number}" for number in range(model.classes)],
         "train_size": TRAIN_SIZE,
     }
-    make = cast(Callable[[type, dict[str, object]], LatentModule], instantiate_module)
+    make = cast(Callable[[type, dict[str, object]], ImageModule], instantiate_module)
     return make(getattr(import_module(package), name), options)

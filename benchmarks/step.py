@@ -15,24 +15,18 @@ from __future__ import annotations
 
 import argparse
 import copy
-import logging
-import statistics
-import time
-import warnings
 from collections.abc import Callable
 
 import torch
-from lightning.pytorch import Callback, LightningModule, Trainer
+from interleaved import measure, report
 from plain_street_view import written_down
 from shipped_models import MODELS, build
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim import Adam
-from torch.utils.data import DataLoader
 
 from lightning_modules.latent import LatentModule
-from vedute.batch import Batch, Condition
-from vedute.hardware import best_precision
+from vedute.batch import Batch
 
 RATE = 1e-4
 
@@ -66,67 +60,6 @@ def hand_written_step(
         return detached
 
     return step
-
-
-class Images:
-    """As many equal-sized batches of random images as asked for, all in memory."""
-
-    def __init__(self, batches: int, batch_size: int, image_size: tuple[int, int], classes: int) -> None:
-        """Draw them; four different ones that repeat."""
-        generator = torch.Generator().manual_seed(0)
-        self.batches = batches
-        self.kept = []
-        for _ in range(4):
-            image = torch.rand(batch_size, 3, *image_size, generator=generator)
-            label = torch.randint(classes, (batch_size,), generator=generator)
-            vector = F.one_hot(label, classes).float()
-            # As the datamodules deliver them: channels last.
-            self.kept.append(Batch(image.contiguous(memory_format=torch.channels_last), Condition(vector)))
-
-    def __len__(self) -> int:
-        """Return the number of batches."""
-        return self.batches
-
-    def __getitem__(self, position: int) -> Batch:
-        """Return a batch."""
-        return self.kept[position % len(self.kept)]
-
-
-class Interleaved(Callback):
-    """Times the Trainer's steps, and before each one a step of every hand-written loop."""
-
-    def __init__(self, others: dict[str, Callable[[Batch], Tensor]], warm_up: int) -> None:
-        """Keep the loops to compare with and the number of rounds to leave out."""
-        self.others = others
-        self.warm_up = warm_up
-        self.seconds: dict[str, list[float]] = {name: [] for name in (*others, "package")}
-        self._started = 0.0
-
-    def on_train_batch_start(
-        self, trainer: Trainer, pl_module: LightningModule, batch: Batch, batch_idx: int
-    ) -> None:
-        """Run and time the other loops on the same batch, then start the clock."""
-        with torch.enable_grad():
-            for name, step in self.others.items():
-                started = time.perf_counter()
-                step(batch)
-                self.seconds[name].append(time.perf_counter() - started)
-        self._started = time.perf_counter()
-
-    def on_train_batch_end(
-        self, trainer: Trainer, pl_module: LightningModule, outputs: object, batch: Batch, batch_idx: int
-    ) -> None:
-        """Stop the clock."""
-        self.seconds["package"].append(time.perf_counter() - self._started)
-
-    def median(self, name: str) -> float:
-        """Return the median time of a loop's step, seconds."""
-        return statistics.median(self.seconds[name][self.warm_up :])
-
-    def ratio(self, name: str, other: str) -> float:
-        """Return how often a step of ``name`` fits into one of ``other``: the median over rounds."""
-        pairs = zip(self.seconds[other], self.seconds[name], strict=True)
-        return statistics.median([a / b for a, b in pairs][self.warm_up :])
 
 
 def hand_written_loops(name: str, module: LatentModule, parts: bool) -> dict[str, Callable[[Batch], Tensor]]:
@@ -164,39 +97,15 @@ def main() -> None:
     parser.add_argument("--image_size", type=int, help="pixels a side (default: the configuration's)")
     parser.add_argument("--parts", action="store_true", help="also measure each part alone")
     options = parser.parse_args()
-    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
-    warnings.filterwarnings("ignore")
-
     torch.manual_seed(0)
     model = MODELS[options.model]
     if options.model == "street_view" and options.image_size not in (None, 128):
         parser.error("street_view is compared with a network of 128x128 pixels: leave out --image_size")
     module = build(model, options.image_size)
-    warm_up = 3
-    timing = Interleaved(hand_written_loops(options.model, module, options.parts), warm_up)
-    precision = best_precision("cpu")
-    trainer = Trainer(
-        accelerator="cpu",
-        max_steps=options.rounds + warm_up,
-        precision=precision,
-        callbacks=[timing],
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-    )
-    images = Images(options.rounds + warm_up, options.batch_size, module.image_size, model.classes)
-    trainer.fit(module, DataLoader(images, batch_size=None, shuffle=False))  # type: ignore[arg-type]
-
-    weights = sum(one.numel() for one in module.parameters() if one.requires_grad)
-    height, width = module.image_size
-    print(
-        f"{model.config}: {weights:,} weights, {height}x{width}, batch {options.batch_size}, "
-        f"{torch.get_num_threads()} threads, {precision}"
-    )
-    for name in timing.seconds:
-        milliseconds = 1000 * timing.median(name)
-        print(f"{name:<28}{milliseconds:8.0f} ms   {timing.ratio(name, 'plain'):5.2f} x as fast as plain")
+    assert isinstance(module, LatentModule)
+    loops = hand_written_loops(options.model, module, options.parts)
+    timing = measure(module, loops, options.rounds, options.batch_size)
+    report(model.config, module, timing, options.batch_size)
 
 
 if __name__ == "__main__":

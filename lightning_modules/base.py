@@ -216,8 +216,10 @@ class GenerativeModule(ImageModule):
     has_encoder: ClassVar[bool] = False
     """Whether ``reconstruct``, ``embed`` and ``decode`` work."""
 
-    scale: int = 1
-    """Pixels of an image along a side for each pixel of its condition image."""
+    @property
+    def scale(self) -> int:
+        """Pixels of an image along a side for each pixel of its condition image."""
+        return 1
 
     tile_multiple: int = 1
     """Sides of condition images of other sizes than the data's must be multiples of it."""

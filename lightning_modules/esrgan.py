@@ -37,13 +37,17 @@ class ESRGAN(TranslationModule):
         """
         super().__init__(**options)
         self.degradation = degradation or Bicubic(4)
-        self.scale = self.degradation.scale
         self.degradation.output_size(self.image_size)
         if self.network.scale != self.scale:
             raise ConfigurationError(
                 f"The network enlarges {self.network.scale} times, but the degradation shrinks {self.scale} "
                 "times: give both the same scale."
             )
+
+    @property
+    def scale(self) -> int:
+        """How many times as high and wide images become."""
+        return self.degradation.scale
 
     def _choose_conditions(self) -> None:
         """Take images of the data as conditions, not the data's own."""

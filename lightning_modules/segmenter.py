@@ -52,7 +52,7 @@ class Segmenter(ImageModule):
         self.dice_weight = dice_weight
         # A quarter faster than the default layout on a CPU, in float32 and bfloat16 alike.
         built = network(self.image_size, self.image_channels)
-        self.network = built.to(memory_format=torch.channels_last)
+        self.network: SegmenterNetwork = built.to(memory_format=torch.channels_last)
         self._overlaps = nn.ModuleDict({f"{stage}_overlap": MaskOverlap() for stage in ("val", "test")})
 
     def forward(self, image: Tensor) -> Tensor:
@@ -64,6 +64,10 @@ class Segmenter(ImageModule):
         """Return (N, 1, H, W) float32 in {0, 1}: the mask found in images (N, C, H, W) in [0, 1]."""
         mask: Tensor = (self(image) > 0).float()
         return mask
+
+    def features(self, image: Tensor) -> Tensor:
+        """Return (N, F) float32 features of images (N, C, H, W) in [0, 1], for distances between sets."""
+        return self.network.features(image.contiguous(memory_format=torch.channels_last)).float()
 
     def described_networks(self) -> dict[str, tuple[nn.Module, tuple[Tensor, ...]]]:
         """Return the network with one example image."""

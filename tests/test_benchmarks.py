@@ -37,6 +37,22 @@ def test_a_models_step_is_compared_with_a_plain_loop(
     assert "cvae_landscapes" in said and "package" in said and "1.00 x as fast as plain" in said
 
 
+@pytest.mark.parametrize("model", ["dcgan", "pix2pix", "esrgan"])
+def test_a_step_of_two_networks_is_compared_with_a_plain_loop(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], model: str
+) -> None:
+    run(monkeypatch, "gan_step.py", f"--model {model} --image_size 32 --rounds 1 --batch_size 2")
+    said = capsys.readouterr().out
+    assert "package" in said and "1.00 x as fast as plain" in said
+
+
+def test_translating_is_compared_with_the_network_alone(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run(monkeypatch, "translate.py", "--side 300 --width 4 --tile 128 --overlap 32 --repeats 1")
+    assert "tile" in capsys.readouterr().out
+
+
 def test_the_fsdp_overlay_fits_a_configuration(capsys: pytest.CaptureFixture[str]) -> None:
     configs = ROOT / "configs"
     given = ["--config", str(configs / "cvae_wide_plus_256_landscapes.yaml")]

@@ -28,6 +28,10 @@ class Generator(Protocol):
     stochastic: bool
 
     @property
+    def scale(self) -> int:
+        """Pixels of an image along a side for each pixel of its condition image."""
+
+    @property
     def device(self) -> torch.device:
         """Where the weights lie."""
 

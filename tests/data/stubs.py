@@ -63,13 +63,16 @@ class StubData:
 class StubGenerator:
     """Returns training images: of the class asked for, or of any."""
 
-    has_encoder, image_size, image_channels = False, (8, 8), 3
+    has_encoder, stochastic, scale, image_size, image_channels = False, True, 1, (8, 8), 3
     device = torch.device("cpu")
 
     def __init__(self, data: StubData, kind: str) -> None:
         self.data = data
         self.condition_kind = kind
         self.condition_names = data.condition_names if kind == "class" else []
+
+    def condition_of(self, batch: Batch) -> Condition:
+        return batch.condition
 
     def sample(self, condition: Condition, seeds: Tensor) -> Tensor:
         wanted = seeds if condition.vector is None else condition.vector.argmax(1) + 3 * seeds

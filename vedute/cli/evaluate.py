@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import torch
 
     from lightning_modules.base import GenerativeModule
+    from vedute.metrics.judge import MaskJudge
     from vedute.metrics.sets import Instruments
 
 _PACKAGES = ("torch", "torchvision", "lightning", "torchmetrics", "torch-fidelity", "numpy")
@@ -53,12 +54,16 @@ def main(args: Sequence[str]) -> int:
     from lightning_modules.base import GenerativeModule
     from vedute.checkpoints import load_checkpoint, load_datamodule, load_module
     from vedute.metrics.card import SPLIT, make_card
+    from vedute.metrics.features import judge_features
     from vedute.promises import as_generator, as_image_data
     from vedute.report.card import card_picture, card_table
     from vedute.report.run_record import training_cost
 
     model = load_module(given.checkpoint, GenerativeModule, device)
     instruments, left_out = _instruments(model, given, device)
+    segmenter = _segmenter(model, given, device)
+    if segmenter is not None:
+        instruments.extractors.append(judge_features(segmenter, "segmenter"))
     overrides = {} if given.root is None else {"root": str(given.root)}
     data = as_image_data(load_datamodule(given.checkpoint, overrides))
     card = make_card(
@@ -70,11 +75,13 @@ def main(args: Sequence[str]) -> int:
         given.batch_size,
         progress,
         blocks=given.seeds,
+        segmenter=segmenter,
     )
     notes = [*left_out, *card.notes]
     content: dict[str, object] = {
         "checkpoint": str(given.checkpoint),
         "classifier": None if given.classifier is None else str(given.classifier),
+        "segmenter": None if given.segmenter is None else str(given.segmenter),
         "model": type(model).__name__,
         "weights": sum(weights.numel() for weights in model.parameters() if weights.requires_grad),
         "latent_shape": None if model.latent_shape is None else list(model.latent_shape),
@@ -129,6 +136,13 @@ def _options() -> argparse.ArgumentParser:
         metavar="FILE",
         help="checkpoint of a classifier trained on the same classes, which judges; none: no Q, and "
         "distances in pixels only. For a model without classes it gives features, but no Q",
+    )
+    options.add_argument(
+        "--segmenter",
+        type=Path,
+        metavar="FILE",
+        help="checkpoint of a segmenter trained on real pairs of the same data: how much of the masks it "
+        "finds again in images generated from them (IoU), beside what it finds in the real images",
     )
     options.add_argument(
         "--count",
@@ -210,6 +224,30 @@ def _instruments(
     except MissingWeightsError as missing:
         left_out.append(str(missing))
     return Instruments(names, model.image_channels, judge, extractors), left_out
+
+
+def _segmenter(model: GenerativeModule, given: argparse.Namespace, device: torch.device) -> MaskJudge | None:
+    """Return the segmenter that was asked for.
+
+    Raises:
+        CheckpointError: It cannot be used for this model.
+    """
+    from vedute.metrics.judge import load_mask_judge
+
+    if given.segmenter is None:
+        return None
+    if model.condition_kind != "image" or model.scale != 1 or model.condition_channels != 1:
+        raise CheckpointError(
+            f"{given.checkpoint} does not make images from masks: there is no mask for a segmenter to find. "
+            "Leave out --segmenter."
+        )
+    segmenter = load_mask_judge(given.segmenter, device)
+    if segmenter.image_channels != model.image_channels:
+        raise CheckpointError(
+            f"The segmenter takes images with {segmenter.image_channels} channels, the generator makes "
+            f"{model.image_channels}. Train a segmenter with data.image_channels {model.image_channels}."
+        )
+    return segmenter
 
 
 def _versions() -> dict[str, str]:

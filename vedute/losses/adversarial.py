@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -27,6 +28,9 @@ class AdversarialLoss(ABC):
     Logits are (N, K): K judgements of an image, 1 or one for each patch; positive means real. Losses
     are computed in float32. Instances keep no state.
     """
+
+    compares: ClassVar[bool] = False
+    """Whether the generator's loss looks at real images, too."""
 
     @abstractmethod
     def discriminator(self, real: Tensor, fake: Tensor) -> Tensor:
@@ -138,6 +142,8 @@ class RelativisticAverage(AdversarialLoss):
     which the usual weight of 0.005 belongs.
     """
 
+    compares: ClassVar[bool] = True
+
     def discriminator(self, real: Tensor, fake: Tensor) -> Tensor:
         """Return the mean of softplus(mean fake - real) and softplus(fake - mean real), (N,)."""
         ahead, behind = self.margins(real, fake)
@@ -162,6 +168,8 @@ class RelativisticPaired(AdversarialLoss):
     Source: Jolicoeur-Martineau 2019, https://arxiv.org/abs/1807.00734; Huang et al. 2024 (R3GAN),
     https://arxiv.org/abs/2501.05441.
     """
+
+    compares: ClassVar[bool] = True
 
     def discriminator(self, real: Tensor, fake: Tensor) -> Tensor:
         """Return softplus(fake - real), (N,)."""

@@ -16,6 +16,8 @@ from torch import Tensor
 
 from vedute.errors import DataError
 from vedute.metrics.features import eight_bit
+from vedute.metrics.judge import MaskJudge
+from vedute.metrics.pairs import Pairs, measure_pairs
 from vedute.metrics.quality import Quality
 from vedute.metrics.reconstruction import reconstruction_metrics, similarity_scales
 from vedute.metrics.sets import (
@@ -54,6 +56,8 @@ class Card:
             ``vedute.metrics.sets.diversities``.
         images: Number generated, number of test images, and number on each side of a distance.
         reconstruction: psnr (dB), ssim, ms_ssim over the test images; None: the model has no encoder.
+        pairs: Generated images beside the real ones of the same condition images; None: the model's
+            conditions are none.
         samples: (n, C, H, W) in [0, 1], up to 8 generated images of each class, in order.
         repeats: By name (``q``, ``q/<class>``, ``fd_pixels``, ``diversity/pixels``, ...) each score of the
             generated images, once for each block of seeds; empty: there was one block. All other
@@ -71,6 +75,7 @@ class Card:
     images: tuple[int, int, int]
     reconstruction: dict[str, float] | None
     samples: Tensor
+    pairs: Pairs | None = None
     repeats: dict[str, list[float]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
@@ -110,6 +115,15 @@ class Card:
             "reconstruction": None
             if self.reconstruction is None
             else {**self.reconstruction, "images": test},
+            "pairs": None
+            if self.pairs is None
+            else {
+                **self.pairs.scores,
+                "crop": self.pairs.crop,
+                "overlap": self.pairs.overlap or None,
+                "images": test,
+                "each": self.pairs.rows,
+            },
         }
 
     def spread(self) -> dict[str, tuple[float, float]]:
@@ -136,6 +150,7 @@ def make_card(
     batch_size: int,
     bar: Bar,
     blocks: int = 1,
+    segmenter: MaskJudge | None = None,
 ) -> Card:
     """Generate, measure and compare.
 
@@ -148,6 +163,7 @@ def make_card(
         batch_size: Images computed at a time.
         bar: Shows progress.
         blocks: How often to generate, each time with the next seeds; real images are measured once.
+        segmenter: Finds in generated images the masks that they were made from.
 
     Raises:
         DataError: Other classes than the generator's, images that are no numbers, or too few.
@@ -202,6 +218,7 @@ def make_card(
         images=(sizes[0], sizes[1], len(rows)),
         reconstruction=_reconstruction(generator, data, batch_size, bar) if generator.has_encoder else None,
         samples=torch.cat(samples.images),
+        pairs=_pairs(generator, data, batch_size, bar, segmenter, seed),
         repeats=_by_name(scores, names) if blocks > 1 else {},
         notes=[
             f"{extractor.frechet_name}: {len(rows)} images a side are not more than its {extractor.size} "
@@ -274,6 +291,20 @@ def _first_of_each(labels: Tensor | None, count: int) -> Tensor:
     if labels is None:
         return torch.arange(min(count, _SHOWN * _SHOWN))
     return torch.cat([torch.where(labels == label)[0][:_SHOWN] for label in range(int(labels.max()) + 1)])
+
+
+def _pairs(
+    generator: Generator,
+    data: ImageData,
+    batch_size: int,
+    bar: Bar,
+    segmenter: MaskJudge | None,
+    seed: int,
+) -> Pairs | None:
+    if generator.condition_kind != "image":
+        return None
+    with bar("Pairs", data.size(SPLIT)) as advance:
+        return measure_pairs(generator, data, SPLIT, batch_size, advance, segmenter, seed)
 
 
 def _reconstruction(generator: Generator, data: ImageData, batch_size: int, bar: Bar) -> dict[str, float]:

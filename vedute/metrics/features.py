@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 from vedute.errors import CheckpointError, VeduteError
 from vedute.files import weights_folder
-from vedute.metrics.judge import Judge
+from vedute.metrics.judge import Measuring
 
 Features = Callable[[Tensor], Tensor]
 """From images (N, C, H, W) float32 in [0, 1] to features (N, F)."""
@@ -95,14 +95,14 @@ def pixel_features(channels: int, image_size: tuple[int, int]) -> FeatureExtract
     )
 
 
-def classifier_features(judge: Judge) -> FeatureExtractor:
-    """Return a judge's features."""
+def judge_features(judge: Measuring, name: str = "classifier") -> FeatureExtractor:
+    """Return a judge's features under a name: ``classifier``, ``segmenter``."""
     height, width = judge.image_size
     example = torch.zeros(1, judge.image_channels, height, width, device=judge.device)
     with torch.inference_mode():
         size = judge.features(example).shape[1]
     return FeatureExtractor(
-        "classifier",
+        name,
         size,
         f"bilinear, antialiased, to {height}x{width} where the size differs",
         lambda image: judge.features(resize(image.to(judge.device), judge.image_size)),

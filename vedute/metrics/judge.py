@@ -50,6 +50,14 @@ class ScoreJudge(Measuring, Protocol):
         """Return (N, D) scores in the data set's unit of standardised ones (N, D)."""
 
 
+@runtime_checkable
+class MaskJudge(Measuring, Protocol):
+    """A trained segmenter; see ``lightning_modules.segmenter.Segmenter``."""
+
+    def segment(self, image: Tensor) -> Tensor:
+        """Return (N, 1, H, W) in {0, 1}: the mask found in images (N, C, H, W) in [0, 1]."""
+
+
 def load_judge(path: Path, device: torch.device | str = "cpu") -> Judge:
     """Return the classifier of a checkpoint, in eval mode and without gradients.
 
@@ -66,6 +74,15 @@ def load_score_judge(path: Path, device: torch.device | str = "cpu") -> ScoreJud
         CheckpointError: It cannot be used, or holds no regressor.
     """
     return _load(path, device, ScoreJudge, "a regressor of scores", "regressor_cars")  # type: ignore[type-abstract]
+
+
+def load_mask_judge(path: Path, device: torch.device | str = "cpu") -> MaskJudge:
+    """Return the segmenter of a checkpoint, in eval mode and without gradients.
+
+    Raises:
+        CheckpointError: It cannot be used, or holds no segmenter.
+    """
+    return _load(path, device, MaskJudge, "a segmenter", "segmenter_aerial")  # type: ignore[type-abstract]
 
 
 def _load(path: Path, device: torch.device | str, kind: type[JudgeType], what: str, config: str) -> JudgeType:

@@ -18,7 +18,7 @@ from vedute.batch import Condition
 from vedute.errors import DataError
 from vedute.metrics.distances import FrechetDistance, KernelDistance
 from vedute.metrics.diversity import Diversity
-from vedute.metrics.features import FeatureExtractor, classifier_features, eight_bit
+from vedute.metrics.features import FeatureExtractor, eight_bit, judge_features
 from vedute.metrics.judge import Judge, judge_columns
 from vedute.metrics.quality import ClassifierQuality, Quality
 from vedute.promises import Generator, ImageData
@@ -52,7 +52,7 @@ class Instruments:
         """The judge's positions of ``names``, then of classes that only the judge knows."""
         if judge is not None:
             self.columns = judge_columns(judge, names, image_channels)
-            self.extractors.append(classifier_features(judge))
+            self.extractors.append(judge_features(judge))
 
     @property
     def column_names(self) -> list[str]:

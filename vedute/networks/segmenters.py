@@ -38,6 +38,10 @@ class SegmenterNetwork(nn.Module, ABC):
     def forward(self, image: Tensor) -> Tensor:
         """Return (N, 1, H, W) logits of images (N, C, H, W) in [0, 1]."""
 
+    @abstractmethod
+    def features(self, image: Tensor) -> Tensor:
+        """Return (N, F): what images (N, C, H, W) in [0, 1] show, wherever it is."""
+
 
 class DoubleConvolution(nn.Sequential):
     """Two 3x3 convolutions with batch normalisation and ReLU; H and W stay."""
@@ -102,14 +106,22 @@ class UNet(SegmenterNetwork):
         Raises:
             ConfigurationError: A side of the images that cannot be halved so often.
         """
-        self._check(*image.shape[-2:])
-        h = self.first(2 * image - 1)  # (N, widths[0], H, W)
-        maps = []
-        for block in self.down:
-            maps.append(h)
-            h = block(F.max_pool2d(h, 2))  # (N, widths[k], H / 2^k, W / 2^k)
+        maps = self._maps(image)
+        h = maps.pop()
         for block in self.up:
             h = F.interpolate(h, scale_factor=2, mode="nearest")
             h = block(torch.cat([h, maps.pop()], dim=1))  # (N, widths[k], H / 2^k, W / 2^k)
         logits: Tensor = self.head(h)
         return logits
+
+    def features(self, image: Tensor) -> Tensor:
+        """Return (N, widths[-1]): means over the coarsest maps."""
+        return self._maps(image)[-1].mean(dim=(2, 3))
+
+    def _maps(self, image: Tensor) -> list[Tensor]:
+        """Return the maps on the way down, (N, widths[k], H / 2^k, W / 2^k)."""
+        self._check(*image.shape[-2:])
+        maps = [self.first(2 * image - 1)]
+        for block in self.down:
+            maps.append(block(F.max_pool2d(maps[-1], 2)))
+        return maps

@@ -6,6 +6,7 @@ from PIL import Image
 from rich.table import Table
 
 from vedute.metrics.card import Card
+from vedute.metrics.pairs import GENERATED, Pairs
 from vedute.metrics.quality import Quality
 from vedute.report.confusion import confusion_picture
 from vedute.report.grid import image_grid
@@ -64,12 +65,28 @@ def card_table(card: Card) -> Table:
         for name, title in _NAMES.items():
             if name in card.reconstruction:
                 table.add_row(f"reconstruction {title}", f"{card.reconstruction[name]:.4g}", "", str(test))
+    if card.pairs is not None:
+        _add_pairs(table, card.pairs, test)
     table.caption = (
         "real images: Q of the test images under the same classifier; distances of training to test images; "
         "diversity (mean distance of two images of one class) of test images"
     )
     table.caption_justify = "left"
     return table
+
+
+def _add_pairs(table: Table, pairs: Pairs, count: int) -> None:
+    """Add what pairs of generated and real images get, beside interpolation and what a segmenter finds."""
+    table.add_section()
+    others = [way for way in pairs.scores if way != GENERATED]
+    for name, value in pairs.scores[GENERATED].items():
+        beside = ", ".join(f"{way} {pairs.scores[way][name]:.4g}" for way in others)
+        kind, _, channel = name.partition("_")
+        title = _NAMES[kind] + (" of Y" if channel else "")
+        table.add_row(f"pairs, {title}" + (f" ({beside})" if beside else ""), f"{value:.4g}", "", str(count))
+    if pairs.overlap:
+        mine, real = (pairs.overlap[side]["iou"] for side in (GENERATED, "real"))
+        table.add_row("IoU of masks found again", f"{100 * mine:.1f} %", f"{100 * real:.1f} %", str(count))
 
 
 def _quality_rows(card: Card, quality: Quality, ceiling: Quality) -> list[tuple[str, str, str]]:
@@ -83,7 +100,13 @@ def _quality_rows(card: Card, quality: Quality, ceiling: Quality) -> list[tuple[
 
 
 def card_picture(card: Card) -> Image.Image:
-    """Return the confusion matrix of generated images, where there is one, beside samples."""
+    """Return the confusion matrix of generated images, where there is one, beside samples.
+
+    Where images are made from images, pairs stand in their place.
+    """
+    if card.pairs is not None:
+        pairs = card.pairs
+        return image_grid(pairs.shown, len(pairs.columns), column_titles=pairs.columns)
     rows = max(1, len(card.classes))
     columns = len(card.samples) // rows if card.classes else min(8, len(card.samples))
     parts = [image_grid(card.samples, columns, card.classes or None)]
