@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 import torch
@@ -190,16 +191,17 @@ def test_augmentation_by_the_command_line(pictures: Path, tmp_path: Path, given:
     assert len(load_module(last(run), GAN).augment.policies) == policies
 
 
-def test_the_generator_is_never_asked_for_augmented_images() -> None:
+def test_validation_judges_images_as_they_are() -> None:
     module = build(augment=[Cutout(), Colour()])
-    changed: list[bool] = []
-    module.discriminator.register_forward_hook(lambda *_: changed.append(True))
-    assert len(module.change(batches(1)[0].image)) == 6 and not changed
-    module.eval()
-    generated, seen = module._generated(batches(1)[0]), []
-    module.discriminator.register_forward_hook(lambda _, inputs, out: seen.append(inputs[0]))
-    module.judge(generated)
-    assert torch.equal(seen[0], generated.real) and torch.equal(seen[1], generated.fake), "validation: plain"
+    generated = module._generated(batches(1)[0])
+    assert not torch.equal(module.change(generated.real), generated.real)
+    for training in (True, False):
+        module.train(training)
+        with patch.object(module.discriminator, "forward", wraps=module.discriminator.forward) as judged:
+            module.judge(generated)
+        seen = [call.args[0] for call in judged.call_args_list]
+        assert torch.equal(seen[0], generated.real) != training
+        assert torch.equal(seen[1], generated.fake) != training
 
 
 def test_the_probability_of_augmentation_is_logged_saved_and_goes_on(
@@ -372,6 +374,18 @@ def test_two_processes_end_with_equal_weights(pictures: Path, tmp_path: Path) ->
 def test_what_cannot_work_is_refused(options: dict[str, object], message: str) -> None:
     with pytest.raises(ConfigurationError, match=message):
         build(**options)
+
+
+@pytest.mark.parametrize(
+    ("option", "instead"),
+    [("gradient_clip_val", "model.gradient_clip"), ("accumulate_grad_batches", "batch_size")],
+)
+def test_options_for_one_optimiser_are_refused_with_what_to_use_instead(
+    pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], option: str, instead: str
+) -> None:
+    given = arguments("dcgan_pictures", pictures, tmp_path, f"--trainer.{option}", "2")
+    message = failed(capsys, *given)
+    assert f"trainer.{option}" in message and instead in message
 
 
 def test_a_broken_training_stops_and_keeps_the_last_good_state(

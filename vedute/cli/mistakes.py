@@ -16,6 +16,14 @@ from vedute.checkpoints import own_error
 from vedute.cli.parser_messages import essence
 from vedute.errors import ConfigurationError, VeduteError
 
+_IN_TURNS = {
+    "Automatic gradient clipping": "trainer.gradient_clip_val knows one optimiser, this model has two: leave "
+    "it out (null), and give model.gradient_clip instead.",
+    "Automatic gradient accumulation": "trainer.accumulate_grad_batches knows one optimiser, this model has "
+    "two: leave it out (1), and choose another data.batch_size instead.",
+}
+"""What Lightning refuses in models whose optimisers take turns, by how its messages begin."""
+
 
 @contextmanager
 def own_errors() -> Iterator[None]:
@@ -31,7 +39,7 @@ def own_errors() -> Iterator[None]:
         if isinstance(error, ArgumentError):
             raise ConfigurationError(essence(str(error))) from error
         if isinstance(error, MisconfigurationException):
-            raise ConfigurationError(str(error)) from error
+            raise ConfigurationError(_IN_TURNS.get(str(error).partition(" is ")[0], str(error))) from error
         if isinstance(error, torch.OutOfMemoryError):
             raise ConfigurationError(
                 "The GPU's memory is too small for this batch: lower --data.batch_size (and raise "
