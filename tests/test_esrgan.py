@@ -15,6 +15,7 @@ from tests.data.adversarial import (
     assert_same_end,
     callback,
     fit,
+    in_two_processes,
     killed_and_resumed,
     note_logged,
     run_of,
@@ -215,6 +216,15 @@ def test_a_killed_run_resumes_to_the_same_state(landscapes: Path, tmp_path: Path
     assert_same_end(first, second)
     for name in ("train/l1", "train/discriminator_loss", "val/loss"):
         assert column(first, name) == column(second, name), name
+
+
+@pytest.mark.slow
+def test_two_processes_change_phases_together(landscapes: Path, tmp_path: Path) -> None:
+    options = [*CLASSES, "--data.root", str(landscapes), "--trainer.max_epochs", "3", *phase(1.5)]
+    one, other = in_two_processes("esrgan_pictures", landscapes, tmp_path, *options)
+    assert one["step"] == other["step"] and one["step"]
+    for name, weight in one["weights"].items():  # type: ignore[attr-defined]
+        assert torch.equal(weight, other["weights"][name]), name  # type: ignore[index]
 
 
 @pytest.mark.parametrize(

@@ -194,7 +194,7 @@ def test_verbs_that_pix2pix_cannot_do_say_so(
         ({"losses": {"l1": SquaredError()}}, "l1"),
         (
             {"condition_kind": "none", "condition_channels": 0},
-            "makes images from masks, but the data have none",
+            "but the data have none",
         ),
         ({"image_size": (36, 32)}, "36"),
     ],

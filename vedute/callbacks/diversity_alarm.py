@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import logging
-from pathlib import Path
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 
 from vedute.callbacks.intervals import is_due
-from vedute.callbacks.shares import joined, share
+from vedute.callbacks.measuring import measure_generated, measure_real, training_instruments
 from vedute.errors import ConfigurationError
 from vedute.metrics.diversity import Diversity
-from vedute.metrics.features import pixel_features
-from vedute.metrics.judge import load_judge
-from vedute.metrics.sets import Instruments, Measured, generated_batches, real_batches, wanted_images
+from vedute.metrics.sets import Instruments, Measured, wanted_images
 from vedute.promises import ImageData, as_generator, as_image_data
 
 _log = logging.getLogger("vedute.diversity")
@@ -121,14 +118,7 @@ class DiversityAlarm(Callback):
                 f"{type(pl_module).__name__} makes one image from each condition image: leave it out of "
                 "trainer.callbacks."
             )
-        judge = None
-        if self.classifier is not None:
-            judge = load_judge(Path(self.classifier), trainer.strategy.root_device)
-        names = generator.condition_names if generator.condition_kind == "class" else []
-        pixels = [pixel_features(generator.image_channels, generator.image_size)]
-        self._instruments = Instruments(
-            names, generator.image_channels, judge, [] if judge is not None else pixels
-        )
+        self._instruments = training_instruments(generator, self.classifier, trainer.strategy.root_device)
 
     @torch.no_grad()
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -136,24 +126,15 @@ class DiversityAlarm(Callback):
         if self._instruments is None or not is_due(trainer, self.every_n_epochs):
             return
         generator, data = as_generator(pl_module), as_image_data(getattr(trainer, "datamodule", None))
-        condition, labels, seeds = wanted_images(generator, data, _SPLIT, self.count, self.seed)
-        mine = share(trainer, len(seeds))
-        part = self._instruments.measure(
-            generated_batches(
-                generator,
-                condition if not len(condition) else condition[mine],
-                None if labels is None else labels[mine],
-                seeds[mine],
-                self.batch_size,
-            )
+        wanted = wanted_images(generator, data, _SPLIT, self.count, self.seed)
+        generated = self._distances(
+            measure_generated(trainer, pl_module, self._instruments, wanted, self.batch_size)
         )
-        generated = self._distances(joined(trainer, pl_module, part, labels, len(seeds)))
         if self._real is None:
-            rows, labels = _real_rows(data, self._instruments.names, self.count, self.seed)
-            mine = share(trainer, len(rows))
-            batches = real_batches(data, _SPLIT, rows[mine], self.batch_size, labels is not None)
-            part = self._instruments.measure(batches)
-            self._real = self._distances(joined(trainer, pl_module, part, labels, len(rows)))
+            chosen = _real_rows(data, self._instruments.names, self.count, self.seed)
+            self._real = self._distances(
+                measure_real(trainer, pl_module, self._instruments, data, _SPLIT, chosen, self.batch_size)
+            )
         ratios = generated / self._real  # (D,), the same on every rank
         known = ratios.isfinite()  # a class with one image, or of equal images, has none
         if not known.any():

@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from vedute.callbacks.intervals import is_due
-from vedute.callbacks.shares import joined, share
+from vedute.callbacks.measuring import measure_generated, measure_real, training_instruments
 from vedute.errors import ConfigurationError
-from vedute.metrics.features import pixel_features
-from vedute.metrics.judge import Judge, load_judge
 from vedute.metrics.sets import (
     Instruments,
     Measured,
     distances,
-    generated_batches,
     matched_rows,
-    real_batches,
     wanted_images,
 )
 from vedute.promises import as_generator, as_image_data
@@ -80,15 +74,8 @@ class GenerationMetrics(Callback):
         """
         if stage not in ("fit", "validate") or self._instruments is not None:
             return
-        generator = as_generator(pl_module)
-        judge: Judge | None = None
-        if self.classifier is not None:
-            judge = load_judge(Path(self.classifier), trainer.strategy.root_device)
-        names = generator.condition_names if generator.condition_kind == "class" else []
-        pixels = [pixel_features(generator.image_channels, generator.image_size)]
-        self._instruments = Instruments(
-            names, generator.image_channels, judge, [] if judge is not None else pixels
-        )
+        device = trainer.strategy.root_device
+        self._instruments = training_instruments(as_generator(pl_module), self.classifier, device)
 
     @torch.no_grad()
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -96,27 +83,18 @@ class GenerationMetrics(Callback):
         if self._instruments is None or not is_due(trainer, self.every_n_epochs):
             return
         generator, data = as_generator(pl_module), as_image_data(getattr(trainer, "datamodule", None))
-        condition, labels, seeds = wanted_images(generator, data, _SPLIT, self.count, self.seed)
+        wanted = wanted_images(generator, data, _SPLIT, self.count, self.seed)
+        _, labels, seeds = wanted
         classes = generator.condition_kind == "class"
         real_labels = torch.from_numpy(data.labels(_SPLIT)) if classes else None
         # Seeded, so every rank and every epoch takes the same rows.
         rows, real_rows = matched_rows([labels, real_labels], [len(seeds), data.size(_SPLIT)], self.seed)
-        mine = share(trainer, len(seeds))
-        generated = self._instruments.measure(
-            generated_batches(
-                generator,
-                condition if not len(condition) else condition[mine],
-                None if labels is None else labels[mine],
-                seeds[mine],
-                self.batch_size,
-            )
-        )
-        generated = joined(trainer, pl_module, generated, labels, len(seeds))
+        generated = measure_generated(trainer, pl_module, self._instruments, wanted, self.batch_size)
         if self._real is None:
-            part = real_rows[share(trainer, len(real_rows))]
-            real = self._instruments.measure(real_batches(data, _SPLIT, part, self.batch_size, classes))
-            kept = None if real_labels is None else real_labels[real_rows]
-            self._real = joined(trainer, pl_module, real, kept, len(real_rows))
+            chosen = real_rows, None if real_labels is None else real_labels[real_rows]
+            self._real = measure_real(
+                trainer, pl_module, self._instruments, data, _SPLIT, chosen, self.batch_size
+            )
         scores = distances(generated[rows], self._real, self._instruments.extractors)
         quality = self._instruments.quality(generated)
         if quality is not None:
