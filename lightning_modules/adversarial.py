@@ -224,7 +224,9 @@ class AdversarialModule(GenerativeModule):
             truth, opinion = self.discriminator(images, vectors).logits.split([len(real), len(fake)])
         truth = self._beside(truth, opinion)
         if self.augment.adaptive is not None:
-            self.augment.adaptive.update(self._adversarial.margins(truth, opinion)[0].detach())
+            # A row for each real image, whose K comparisons stand side by side: images are counted once.
+            margins = self._adversarial.margins(truth, opinion)[0].detach().unflatten(0, (-1, len(real)))
+            self.augment.adaptive.update(margins.transpose(0, 1).flatten(1))  # (N, K * P)
         loss = self._adversarial.discriminator(truth, opinion).mean()
         values = {"discriminator_loss": loss.detach(), **self.opinions(truth, opinion)}
         if self.augment.adaptive is not None:

@@ -49,6 +49,7 @@ def measure(alarm: DiversityAlarm, generator: StubGenerator, times: int = 1) -> 
     trainer = SimpleNamespace(
         sanity_checking=False,
         state=SimpleNamespace(fn="validate"),
+        strategy=SimpleNamespace(root_device="cpu"),
         datamodule=generator.data,
         world_size=1,
         global_rank=0,
