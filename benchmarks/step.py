@@ -18,7 +18,7 @@ import copy
 from collections.abc import Callable
 
 import torch
-from interleaved import measure, report
+from interleaved import DEVICE, measure, report
 from plain_street_view import written_down
 from shipped_models import MODELS, build
 from torch import Tensor, nn
@@ -40,6 +40,7 @@ def hand_written_step(
     fused: bool = False,
 ) -> Callable[[Batch], Tensor]:
     """Return what trains a network by one batch: ``pixel_weight`` * MSE + ``kl_weight`` * KL."""
+    network.to(DEVICE)
     if channels_last:
         network.to(memory_format=torch.channels_last)
     weights = network.parameters()
@@ -48,7 +49,7 @@ def hand_written_step(
 
     def step(batch: Batch) -> Tensor:
         image = batch.image.contiguous(memory_format=layout)
-        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=bfloat16):
+        with torch.autocast(DEVICE.type, dtype=torch.bfloat16, enabled=bfloat16):
             output, _, mu, logvar = network(image, batch.condition.vector)
         mu, logvar = mu.float(), logvar.float()
         kl = 0.5 * (mu**2 + logvar.exp() - logvar - 1).sum() / len(image)
