@@ -224,9 +224,10 @@ class AdversarialModule(GenerativeModule):
             truth, opinion = self.discriminator(images, vectors).logits.split([len(real), len(fake)])
         truth = self._beside(truth, opinion)
         if self.augment.adaptive is not None:
-            # A row for each real image, whose K comparisons stand side by side: images are counted once.
-            margins = self._adversarial.margins(truth, opinion)[0].detach().unflatten(0, (-1, len(real)))
-            self.augment.adaptive.update(margins.transpose(0, 1).flatten(1))  # (N, K * P)
+            # A row for each real image, compared K times: images are counted once.
+            margins = self._adversarial.margins(truth, opinion)[0].detach()  # (K * N, P)
+            margins = margins.reshape(-1, len(real), margins.shape[1]).transpose(0, 1)
+            self.augment.adaptive.update(margins.flatten(1))  # (N, K * P)
         loss = self._adversarial.discriminator(truth, opinion).mean()
         values = {"discriminator_loss": loss.detach(), **self.opinions(truth, opinion)}
         if self.augment.adaptive is not None:

@@ -11,6 +11,7 @@ import pickle
 import re
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -71,6 +72,24 @@ def load_published(network: RRDB, path: Path) -> None:
             "an ESRGAN or Real-ESRGAN generator as published."
         )
     network.load_state_dict(weights, strict=False)
+
+
+def published_network(path: Path) -> RRDB:
+    """Return the network of a published file, of the size that its weights have.
+
+    Raises:
+        CheckpointError: See :func:`read_published`, or it is of no scale that we know.
+    """
+    found = _layout(read_published(path))
+    if min(found.values()) < 1:
+        raise CheckpointError(f"{path} holds a part of an RRDB network: take the file as it was published.")
+    scale: Literal[2, 4] = 2 if found["scale"] == 2 else 4
+    network = RRDB(
+        (64, 64), found["output channels"], found["input channels"], 0, scale,
+        width=found["width"], blocks=found["blocks"], growth=found["growth"],
+    )  # fmt: skip
+    load_published(network, path)
+    return network
 
 
 def read_published(path: Path) -> dict[str, Tensor]:
