@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import torch
 from lightning.pytorch.core.optimizer import LightningOptimizer
@@ -48,6 +48,9 @@ class AdversarialModule(GenerativeModule):
     discriminator is here: what it minimises, zero-centred gradient penalties (R1 at real images, R2 at
     generated ones, in float32), augmentation of all images that it sees, its optimiser and schedule.
     """
+
+    compares_features: ClassVar[bool] = False
+    """Whether the generator's turn looks at the discriminator's features of real images."""
 
     def __init__(
         self,
@@ -261,31 +264,39 @@ class AdversarialModule(GenerativeModule):
         changed: Tensor = self.augment(image, drawn)
         return changed
 
-    def judge(self, generated: Generated) -> tuple[Judgement, Judgement]:
+    def judge(self, generated: Generated) -> tuple[Judgement | None, Judgement]:
         """Let the discriminator judge for the generator's turn, and for validation.
 
         A generated image and the real one beside it are changed alike, so that they can be compared.
 
         Returns:
-            On the N real images, without a graph, and on the K * N generated ones.
+            On the N real images, without a graph (None in training where nothing is compared with them), and
+            on the K * N generated ones.
         """
         real, fake, vector = generated.real, generated.fake, generated.vector
         if self.training:
             drawn = self.augment.draw(len(fake), fake.device)
             real, fake = self.change(real, drawn[: len(real)]), self.change(fake, drawn)
-        with torch.no_grad():
-            truth: Judgement = self.discriminator(real, vector)
+        truth: Judgement | None = None
+        if self.compares_features or self._adversarial.compares or not self.training:
+            with torch.no_grad():
+                truth = self.discriminator(real, vector)
         opinion: Judgement = self.discriminator(fake, vector.repeat(len(fake) // len(real), 1))
         return truth, opinion
 
-    def adversarial_term(self, truth: Judgement, opinion: Judgement) -> Tensor:
+    def adversarial_term(self, truth: Judgement | None, opinion: Judgement) -> Tensor:
         """Return the generator's adversarial loss, a mean over a batch."""
-        return self._adversarial.generator(self._beside(truth.logits, opinion.logits), opinion.logits).mean()
+        # A loss that compares nothing does not look at the first.
+        real = opinion.logits if truth is None else self._beside(truth.logits, opinion.logits)
+        return self._adversarial.generator(real, opinion.logits).mean()
 
-    def discriminator_term(self, truth: Judgement, opinion: Judgement) -> Tensor:
-        """Return the discriminator's loss, a mean over a batch."""
+    def unseen(self, truth: Judgement | None, opinion: Judgement) -> dict[str, Tensor]:
+        """Return what validation logs of the discriminator, on images that it has not learned from."""
+        if truth is None:
+            return {}
         real = self._beside(truth.logits, opinion.logits)
-        return self._adversarial.discriminator(real, opinion.logits).mean()
+        loss = self._adversarial.discriminator(real, opinion.logits).mean()
+        return {"discriminator_loss": loss, **self.opinions(truth.logits, opinion.logits)}
 
     def _beside(self, truth: Tensor, opinion: Tensor) -> Tensor:
         """Repeat the real images' logits (N, P) for each set of generated ones (K * N, P)."""

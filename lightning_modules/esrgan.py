@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from functools import partial
+from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
+from torch.optim import Adam
 
 from lightning_modules.translation import TranslationModule
 from vedute.augment.degradation import Bicubic, Degradation
 from vedute.batch import Batch, Condition
-from vedute.errors import ConfigurationError
+from vedute.errors import CheckpointError, ConfigurationError, named
+from vedute.networks.published_rrdb import load_published, published_network
+from vedute.networks.rrdb import RRDB
+from vedute.networks.unet_discriminator import UNetDiscriminator
 
 
 class ESRGAN(TranslationModule):
@@ -43,6 +49,39 @@ class ESRGAN(TranslationModule):
                 f"The network enlarges {self.network.scale} times, but the degradation shrinks {self.scale} "
                 "times: give both the same scale."
             )
+
+    @classmethod
+    def published(cls, path: Path) -> ESRGAN:
+        """Return a model that enlarges by a published file's weights, of whatever size they are.
+
+        Raises:
+            CheckpointError: See ``vedute.networks.published_rrdb.load_published``.
+        """
+        network = published_network(path)
+        return cls(
+            degradation=Bicubic(network.scale),
+            network=lambda *_: network,
+            discriminator=partial(UNetDiscriminator, width=1),  # not used: such files have none
+            image_size=network.image_size,
+            image_channels=network.image_channels,
+            condition_kind="none",
+            condition_names=[],
+            train_size=1,
+            optimizer=Adam,
+        )
+
+    def load_published(self, path: Path) -> None:
+        """Give the network a published file's weights, for a training to begin with.
+
+        Raises:
+            CheckpointError: They are of another network.
+        """
+        if not isinstance(self.network, RRDB):
+            raise CheckpointError(
+                f"{path}: published weights are of vedute.networks.rrdb.RRDB, but the network is "
+                f"{named(type(self.network))}."
+            )
+        load_published(self.network, path)
 
     @property
     def scale(self) -> int:

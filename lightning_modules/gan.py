@@ -90,8 +90,7 @@ class GAN(AdversarialModule):
         truth, opinion = self.judge(drawn)
         values = {
             "generator_loss": self.adversarial_term(truth, opinion),
-            "discriminator_loss": self.discriminator_term(truth, opinion),
-            **self.opinions(truth.logits, opinion.logits),
+            **self.unseen(truth, opinion),
         }
         self.log_stage(stage, values, len(batch))
 

@@ -160,10 +160,7 @@ class TranslationModule(AdversarialModule):
             truth, opinion = self.judge(generated)
             terms[ADVERSARIAL] = self.adversarial_term(truth, opinion)
             if not self.training:
-                further |= {
-                    "discriminator_loss": self.discriminator_term(truth, opinion),
-                    **self.opinions(truth.logits, opinion.logits),
-                }
+                further |= self.unseen(truth, opinion)
         return terms, further
 
     def _generator_loss(self, generated: Translated) -> Tensor:

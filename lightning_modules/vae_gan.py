@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -48,6 +48,8 @@ class VAEGAN(AdversarialModule, LatentModule):
     Source: Larsen et al. 2016, "Autoencoding beyond pixels using a learned similarity metric",
     https://arxiv.org/abs/1512.09300.
     """
+
+    compares_features: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -95,6 +97,7 @@ class VAEGAN(AdversarialModule, LatentModule):
     def _latent_terms(self, coded: Coded) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         assert isinstance(coded, CodedAndSampled)
         truth, opinion = self.judge(coded)
+        assert truth is not None, "features are compared"
         counted, whole = kl_values(coded, self.kl_free_bits)
         count = len(coded.target)
         terms = {

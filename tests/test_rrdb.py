@@ -5,13 +5,18 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import Tensor, nn
 
+from vedute.checkpoints import load_checkpoint
+from vedute.cli import main
 from vedute.errors import CheckpointError, ConfigurationError
 from vedute.networks.published_rrdb import load_published
 from vedute.networks.rrdb import RRDB
+from vedute.report.grid import to_pil
 
 SMALL: dict[str, Any] = {"width": 8, "blocks": 2, "growth": 4}
 NOTHING = torch.zeros(1, 0)
@@ -181,3 +186,41 @@ def test_files_that_hold_no_such_network_are_refused(tmp_path: Path) -> None:
     torch.save(missing, tmp_path / "missing.pth")
     with pytest.raises(CheckpointError, match=r"in \d+ places, the first body.0.rdb2"):
         load_published(network, tmp_path / "missing.pth")
+
+
+def test_a_published_file_enlarges_without_any_training(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    network = small(scale=2)
+    torch.save({"params_ema": network.state_dict()}, tmp_path / "published.pth")
+    pixels = torch.randint(256, (3, 20, 36), dtype=torch.uint8)
+    to_pil(pixels / 255).save(tmp_path / "small.png")
+    command = [
+        "upscale",
+        "--checkpoint",
+        str(tmp_path / "published.pth"),
+        "--input",
+        str(tmp_path / "small.png"),
+    ]
+    assert main([*command, "--output", str(tmp_path / "large.png")]) == 0
+    with torch.inference_mode():
+        expected = network(pixels[None] / 255, NOTHING)[0]
+    made = np.asarray(Image.open(tmp_path / "large.png")).transpose(2, 0, 1) / 255
+    assert made.shape == (3, 40, 72)
+    assert np.abs(made - expected.numpy()).max() < 1.5 / 255
+
+
+def test_training_begins_with_a_published_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "published.pth"
+    torch.save(small(scale=4).state_dict(), file)
+    config = str(Path(__file__).parents[1] / "configs" / "esrgan_pictures.yaml")
+    sizes = [f"--model.network.init_args.{name}={value}" for name, value in SMALL.items()]
+    given = ["fit", "--config", config, *sizes, "--data.image_size", "32", "--initial_weights", str(file)]
+    still = ["--model.optimizer.lr", "0", "--trainer.max_epochs", "1", "--trainer.limit_train_batches", "1"]
+    folder = ["--trainer.default_root_dir", str(tmp_path), "--trainer.enable_progress_bar", "false"]
+    assert main([*given, *still, *folder, "--model.discriminator.init_args.width", "4"]) == 0
+    kept = load_checkpoint(tmp_path / "runs" / "esrgan_pictures" / "0" / "checkpoints" / "last.ckpt")
+    for name, value in torch.load(file, weights_only=True).items():
+        assert torch.equal(value, kept["state_dict"][f"network.{name}"]), name  # type: ignore[index]
+    capsys.readouterr()
+    assert main([*given, *still, *folder, "--model.network.init_args.width", "4"]) == 2
+    assert "width 8 instead of 4" in capsys.readouterr().err

@@ -22,7 +22,8 @@ import torch
 from lightning.pytorch import LightningDataModule, LightningModule
 from torch import Tensor, nn
 
-from vedute.errors import CheckpointError, ConfigurationError, VeduteError
+from vedute.errors import CheckpointError, ConfigurationError, VeduteError, named
+from vedute.networks.published_rrdb import SUFFIXES
 from vedute.pretrained import weights_follow
 
 ALLOWED_PACKAGES = ("lightning_modules", "datamodules", "vedute", "torch", "torchvision")
@@ -120,8 +121,7 @@ def load_module(path: Path, kind: type[ModuleType], device: torch.device | str =
     found, description = _described_class(checkpoint, _MODULE_KEY, LightningModule, path)
     if not issubclass(found, kind):
         raise CheckpointError(
-            f"{path} holds a {found.__name__} ({summary(found)}), but a {kind.__name__} "
-            f"({summary(kind)}) is needed."
+            f"{path} holds {named(found)} ({summary(found)}), but {named(kind)} ({summary(kind)}) is needed."
         )
     module = _build(found, description, path)
     load_weights(module, checkpoint, path)
@@ -165,15 +165,20 @@ def load_weights(module: LightningModule, checkpoint: Mapping[str, object], path
 def begin_with(module: LightningModule, path: Path) -> None:
     """Put a checkpoint's weights, the averaged ones where there are, into a model that is to be trained on.
 
+    Files of other programs, by their suffix, are read by the model's own ``load_published``.
+
     Raises:
         CheckpointError: It holds another kind of model, or its weights do not fit.
     """
+    read = getattr(module, "load_published", None)
+    if read is not None and path.suffix.lower() in SUFFIXES:
+        read(path)
+        return
     checkpoint = load_checkpoint(path)
     found = module_class(checkpoint, path)
     if found is not type(module):
         raise CheckpointError(
-            f"--initial_weights {path} holds a {found.__name__}, but a {type(module).__name__} is to be "
-            "trained."
+            f"--initial_weights {path} holds {named(found)}, but {named(type(module))} is to be trained."
         )
     load_weights(module, checkpoint, path)
 

@@ -23,3 +23,8 @@ class CheckpointError(VeduteError):
 
 class ConditionError(VeduteError):
     """A condition that the model does not know."""
+
+
+def named(kind: type) -> str:
+    """Return the name of a class with its article, for messages: ``an ESRGAN``, ``a CVAE``."""
+    return f"{'an' if kind.__name__[0] in 'AEIO' else 'a'} {kind.__name__}"

@@ -63,6 +63,12 @@ class ClosingMessage(Callback):
         path = shlex.quote(checkpoint)
         if not isinstance(module, Generator):
             return [f"{self._program} test --ckpt_path {path}"]
+        if module.condition_kind == "image":
+            verb = "upscale" if module.scale > 1 else "translate"
+            return [
+                f"{self._program} {verb} --checkpoint {path} --input FILE_OR_FOLDER --output {verb}d/",
+                f"{self._program} evaluate --checkpoint {path} --output evaluation.json",
+            ]
         names = module.condition_names if module.condition_kind == "class" else []
         condition = f" --condition {shlex.quote(names[0])} --count 16" if names else " --count 16"
         commands = [f"{self._program} sample --checkpoint {path}{condition} --output samples.png"]

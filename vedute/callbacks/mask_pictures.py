@@ -10,6 +10,7 @@ from torch import Tensor
 
 from vedute.callbacks.intervals import is_due
 from vedute.callbacks.pictures import save_picture
+from vedute.errors import named
 from vedute.promises import as_image_data
 from vedute.report.grid import image_grid
 from vedute.sampling.conditions import spread
@@ -55,7 +56,7 @@ class MaskPictures(Callback):
             return
         data = as_image_data(getattr(trainer, "datamodule", None))
         if not isinstance(pl_module, HasMasks):
-            raise TypeError(f"MaskPictures needs a segmenter, got a {type(pl_module).__name__}")
+            raise TypeError(f"MaskPictures needs a segmenter, got {named(type(pl_module))}")
         batch = data.batch("val", spread(data.size("val"), self.columns))
         mask = batch.condition.image
         if mask is None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NoReturn
 import yaml
 
 from vedute.cli import program
-from vedute.errors import ConfigurationError
+from vedute.errors import ConfigurationError, named
 
 if TYPE_CHECKING:
     from datamodules.base import ImageDataModule
@@ -109,7 +109,7 @@ def build_data(verb: str, args: Sequence[str]) -> ImageDataModule:
         parser.add_lightning_class_args(ImageDataModule, "data", subclass_mode=True, required=True)
         data = parser.instantiate_classes(parser.parse_args(arguments)).data
     if not isinstance(data, ImageDataModule):
-        raise ConfigurationError(f"--data names a {type(data).__name__}, which is no data set of images.")
+        raise ConfigurationError(f"--data names {named(type(data))}, which is no data set of images.")
     return data
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vedute.cli.inference import parser, pick_device, positive, progress, seed
-from vedute.errors import ConfigurationError
+from vedute.errors import ConfigurationError, named
 from vedute.files import check_place, whole
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ def main(args: Sequence[str]) -> int:
     model = load_module(given.checkpoint, GenerativeModule, device)
     if not model.has_encoder:
         raise ConfigurationError(
-            f"{given.checkpoint} holds a {type(model).__name__}, which has no encoder: it cannot embed."
+            f"{given.checkpoint} holds {named(type(model))}, which has no encoder: it cannot embed."
         )
     if given.input is not None:
         source = files_to_embed(model, given.checkpoint, given.input, given.condition)

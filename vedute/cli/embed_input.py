@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vedute.errors import CheckpointError, DataError
+from vedute.errors import CheckpointError, DataError, named
 
 if TYPE_CHECKING:
     import numpy as np
@@ -104,9 +104,7 @@ def splits_to_embed(
     vector = None if condition is None else model.parse_condition(condition)
     data = load_datamodule(checkpoint, {} if root is None else {"root": str(root)})
     if not isinstance(data, ImageDataModule):
-        raise CheckpointError(
-            f"{checkpoint} was trained on a {type(data).__name__}, which is no image data set."
-        )
+        raise CheckpointError(f"{checkpoint} was trained on {named(type(data))}, which is no image data set.")
     if (data.condition_kind, list(data.condition_names)) != (model.condition_kind, model.condition_names):
         raise DataError(
             f"The data have other conditions ({_named(data.condition_kind, data.condition_names)}) than the "

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from vedute.cli.inference import in_batches, parser, pick_device, positive, seed
 from vedute.cli.sample import wants_grid
-from vedute.errors import ConditionError, ConfigurationError
+from vedute.errors import ConditionError, ConfigurationError, named
 from vedute.files import check_place, whole
 
 if TYPE_CHECKING:
@@ -171,7 +171,7 @@ def _between_images(
 
     if not model.has_encoder:
         raise ConfigurationError(
-            f"{given.checkpoint} holds a {type(model).__name__}, which has no encoder: it cannot start from "
+            f"{given.checkpoint} holds {named(type(model))}, which has no encoder: it cannot start from "
             "images. Give conditions or seeds."
         )
     resize = load_datamodule_options(given.checkpoint).get("resize", "crop")
@@ -221,7 +221,7 @@ def _between_noises(
     shape = model.latent_shape
     if shape is None:
         raise ConfigurationError(
-            f"{given.checkpoint} holds a {type(model).__name__}, whose images are not made from one noise of "
+            f"{given.checkpoint} holds {named(type(model))}, whose images are not made from one noise of "
             "fixed shape: it cannot go from condition to condition or seed to seed."
             + (" It can between images: give --from and --to." if model.has_encoder else "")
         )

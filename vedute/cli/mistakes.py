@@ -42,8 +42,9 @@ def own_errors() -> Iterator[None]:
             raise ConfigurationError(_IN_TURNS.get(str(error).partition(" is ")[0], str(error))) from error
         if isinstance(error, torch.OutOfMemoryError):
             raise ConfigurationError(
-                "The GPU's memory is too small for this batch: lower --data.batch_size (and raise "
-                "--trainer.accumulate_grad_batches by the same factor for an equal result)."
+                "The GPU's memory is too small for this batch: lower --data.batch_size (and, where the "
+                "model has one optimiser, raise --trainer.accumulate_grad_batches by the same factor for an "
+                "equal result)."
             ) from error
         refused = _refused(error)
         if refused is not None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from vedute.cli.inference import in_batches, parser, pick_device, positive
 from vedute.cli.sample import wants_grid
-from vedute.errors import ConfigurationError
+from vedute.errors import ConfigurationError, named
 from vedute.files import check_place, whole
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ def main(args: Sequence[str]) -> int:
     model = load_module(given.checkpoint, GenerativeModule, device)
     if not model.has_encoder:
         raise ConfigurationError(
-            f"{given.checkpoint} holds a {type(model).__name__}, which has no encoder: it cannot reconstruct."
+            f"{given.checkpoint} holds {named(type(model))}, which has no encoder: it cannot reconstruct."
         )
     check_decoding(model, given.condition)
     if given.input is None:

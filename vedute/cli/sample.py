@@ -49,7 +49,12 @@ def main(args: Sequence[str]) -> int:
         f"repeat it for several; none: at most {_ROWS} rows of each class, of low and high scores, or of "
         "masks of the validation split",
     )
-    options.add_argument("--count", type=positive, default=8, metavar="N", help="images per condition")
+    options.add_argument(
+        "--count",
+        type=positive,
+        metavar="N",
+        help="images per condition; none: 8, or 1 of a model that makes one image of each",
+    )
     options.add_argument(
         "--seed",
         type=seed,
@@ -91,8 +96,9 @@ def main(args: Sequence[str]) -> int:
     generator, strategy = as_latent_generator(model), build_strategy(given, model)
     partial = model.condition_kind == "score" and getattr(given, "distribution", None) == "learned"
     titles, condition = conditions(model, given.condition, given.checkpoint, partial)
-    seeds = (given.seed + torch.arange(given.count)).repeat(len(titles))
-    repeated = condition.map(lambda tensor: tensor.repeat_interleave(given.count, dim=0))
+    count = given.count or (8 if model.stochastic else 1)
+    seeds = (given.seed + torch.arange(count)).repeat(len(titles))
+    repeated = condition.map(lambda tensor: tensor.repeat_interleave(count, dim=0))
 
     def compute(rows: slice) -> Tensor:
         return strategy.generate(generator, repeated[rows].to(device), seeds[rows])
@@ -103,11 +109,11 @@ def main(args: Sequence[str]) -> int:
     if to_grid:
         if condition.image is not None:
             rows = beside_conditions(images, condition.image)
-            picture = image_grid(rows, given.count + 1, titles, ["condition"])
+            picture = image_grid(rows, count + 1, titles, ["condition"])
         elif condition.vector is not None:
-            picture = image_grid(images, given.count, titles)
+            picture = image_grid(images, count, titles)
         else:
-            picture = image_grid(images, min(given.count, 8))
+            picture = image_grid(images, min(count, 8))
         with whole(given.output) as temporary:
             picture.save(temporary, format="PNG")
         print(f"{len(images)} images in {shown(given.output)}")

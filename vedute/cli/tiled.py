@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from vedute.cli.inference import in_batches, progress
 from vedute.cli.tiled_input import LEAST_LARGE_TILE, LEAST_OVERLAP, LEAST_TILE, OVERLAP_SHARE, Job
-from vedute.errors import CheckpointError
+from vedute.errors import CheckpointError, named
 
 if TYPE_CHECKING:
     import torch
@@ -27,7 +27,7 @@ _ENLARGED_PIXELS = 1 << 16  # of the input, that are enlarged at a time where pi
 
 
 def load_image_model(path: Path, device: torch.device) -> GenerativeModule:
-    """Return the model of a checkpoint, which must make images from images.
+    """Return the model of a checkpoint, which must make images from images; or of published RRDB weights.
 
     Raises:
         CheckpointError: It cannot be used, or makes images from something else.
@@ -35,13 +35,17 @@ def load_image_model(path: Path, device: torch.device) -> GenerativeModule:
     import torch
 
     from lightning_modules.base import GenerativeModule
+    from lightning_modules.esrgan import ESRGAN
     from vedute.checkpoints import load_module, summary
+    from vedute.networks.published_rrdb import SUFFIXES
 
+    if path.suffix.lower() in SUFFIXES:
+        return ESRGAN.published(path).to(device).eval().to(memory_format=torch.channels_last)
     model = load_module(path, GenerativeModule, device)
     if model.condition_kind != "image":
         what = {"none": "nothing but noise", "class": "classes", "score": "scores"}[model.condition_kind]
         raise CheckpointError(
-            f"{path} holds a {type(model).__name__} ({summary(type(model))}), which makes images from "
+            f"{path} holds {named(type(model))} ({summary(type(model))}), which makes images from "
             f"{what}. Give one that makes images from images."
         )
     return model.to(memory_format=torch.channels_last)
@@ -192,7 +196,7 @@ def check_enlarges(model: GenerativeModule, path: Path, factor: int | None = Non
     """
     if model.scale == 1:
         raise CheckpointError(
-            f"{path} holds a {type(model).__name__}, which makes images of the size of its input: it cannot "
+            f"{path} holds {named(type(model))}, which makes images of the size of its input: it cannot "
             "enlarge. Give the checkpoint of an ESRGAN; for this one there is 'translate'."
         )
     if factor is not None and factor != model.scale:

@@ -38,10 +38,11 @@ from vedute.checkpoints import begin_with, check_weights, load_checkpoint, load_
 from vedute.cli import program
 from vedute.cli.mistakes import own_errors
 from vedute.cli.training_arguments import LINKED, Run, check_same, complete, find_run
-from vedute.errors import ConfigurationError
+from vedute.errors import ConfigurationError, named
 from vedute.files import WEIGHTS
 from vedute.hardware import best_precision, reuse_freed_memory
 from vedute.loggers import RunCSVLogger, RunTensorBoardLogger, WeightsAndBiases, first_rank
+from vedute.networks.published_rrdb import SUFFIXES
 from vedute.pretrained import weights_follow
 from vedute.run_folder import CHECKPOINTS, CONFIG, METRICS, RunFolder, announced, shown
 
@@ -189,7 +190,11 @@ class TrainingCLI(LightningCLI):
         initial = self.config[self.verb].get("initial_weights")
         self._initial = None if initial is None else Path(initial)
         if self.verb == "fit" and self._initial is not None and self.plan.checkpoint is None:
-            load_checkpoint(self._initial)  # a file that is none is said before data are prepared
+            # A file that is none is said before data are prepared.
+            if self._initial.suffix.lower() not in SUFFIXES:
+                load_checkpoint(self._initial)
+            elif not self._initial.is_file():
+                raise ConfigurationError(f"--initial_weights {self._initial} does not exist.")
         self._text = self._parser(self.verb).dump(self.config[self.verb], skip_none=False)
         resumed = self.plan.resumed
         if self.verb == "fit" and resumed is not None:
@@ -313,7 +318,7 @@ class TrainingCLI(LightningCLI):
         """Generate an image for each condition of the test split."""
         if not isinstance(model, GenerativeModule):
             raise ConfigurationError(
-                f"'predict' generates images; {self._source()} holds a {type(model).__name__}."
+                f"'predict' generates images; {self._source()} holds {named(type(model))}."
             )
         self.trainer.predict(self._loaded(model), datamodule=datamodule, return_predictions=False)
 

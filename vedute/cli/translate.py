@@ -11,7 +11,7 @@ from pathlib import Path
 from vedute.cli.inference import pick_device
 from vedute.cli.tiled import load_image_model, run_jobs, tiling_for
 from vedute.cli.tiled_input import Job, check_places, find_jobs, tile_parser
-from vedute.errors import CheckpointError
+from vedute.errors import CheckpointError, named
 from vedute.files import whole
 
 IMAGES, MASKS, MANIFEST = "images", "masks", "manifest.csv"
@@ -50,7 +50,7 @@ def main(args: Sequence[str]) -> int:
     model = load_image_model(given.checkpoint, device)
     if model.scale != 1:
         raise CheckpointError(
-            f"{given.checkpoint} holds a {type(model).__name__}, which enlarges images {model.scale} times: "
+            f"{given.checkpoint} holds {named(type(model))}, which enlarges images {model.scale} times: "
             "use 'upscale'."
         )
     tiling = tiling_for(model, given)

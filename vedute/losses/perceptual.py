@@ -10,7 +10,7 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor, nn
 
-from vedute.errors import CheckpointError, ConfigurationError
+from vedute.errors import CheckpointError, ConfigurationError, named
 from vedute.losses.adversarial import feature_distance
 from vedute.losses.frozen import Frozen
 from vedute.losses.pixel import mean_absolute_error, mean_squared_error
@@ -190,7 +190,7 @@ def _extractor(network: str, weights: str | None, layers: tuple[str, ...]) -> nn
     own = getattr(module, "network", None)
     if not isinstance(own, ClassifierNetwork):
         raise CheckpointError(
-            f"{path} holds a {type(module).__name__} ({summary(type(module))}), but a perceptual loss needs "
+            f"{path} holds {named(type(module))} ({summary(type(module))}), but a perceptual loss needs "
             "a classifier: train one with 'fit --config configs/classifier_landscapes.yaml'."
         )
     chosen = layers or tuple(default_layers(own, (own.image_channels, *own.image_size)))

@@ -11,7 +11,7 @@ from lightning.pytorch import LightningModule
 from torch import Tensor
 
 from vedute.checkpoints import load_module, summary
-from vedute.errors import CheckpointError
+from vedute.errors import CheckpointError, named
 
 JudgeType = TypeVar("JudgeType")
 
@@ -89,7 +89,7 @@ def _load(path: Path, device: torch.device | str, kind: type[JudgeType], what: s
     module = load_module(path, LightningModule, device)
     if not isinstance(module, kind):
         raise CheckpointError(
-            f"{path} holds a {type(module).__name__} ({summary(type(module))}), but {what} is needed. Train "
+            f"{path} holds {named(type(module))} ({summary(type(module))}), but {what} is needed. Train "
             f"one with 'fit --config configs/{config}.yaml' on the same data."
         )
     module.requires_grad_(False)

@@ -19,6 +19,9 @@ from torch import Tensor
 from vedute.errors import CheckpointError
 from vedute.networks.rrdb import RRDB
 
+SUFFIXES = (".pth", ".pt")
+"""How such files' names end; those of our checkpoints do not."""
+
 _WRAPPERS = ("params_ema", "params", "state_dict", "model")
 """Where files keep the weights; averaged ones first, which are the ones to use."""
 

@@ -17,7 +17,7 @@ from torch import nn
 from vedute.callbacks.budget import TimeBudget
 from vedute.callbacks.checkpoint import LOGGED_STEP
 from vedute.checkpoints import descriptions, load_checkpoint, outline_module
-from vedute.errors import CheckpointError, ConfigurationError, DataError
+from vedute.errors import CheckpointError, ConfigurationError, DataError, named
 from vedute.promises import Generator
 from vedute.run_folder import CHECKPOINTS, CONFIG, METRICS, shown
 
@@ -91,7 +91,7 @@ def read_run(folder: Path) -> RunRecord:
     module = outline_module(checkpoint)
     if not isinstance(module, Generator):
         raise CheckpointError(
-            f"{shown(folder)} is the run of a {type(module).__name__}, which generates no images: give runs "
+            f"{shown(folder)} is the run of {named(type(module))}, which generates no images: give runs "
             "of generators."
         )
     last = folder / CHECKPOINTS / "last.ckpt"
