@@ -19,7 +19,7 @@ from vedute.augment.adaptive import AdaptiveProbability
 from vedute.augment.differentiable import Colour, Cutout, Translation
 from vedute.batch import Batch, Condition
 from vedute.errors import ConfigurationError
-from vedute.losses.adversarial import RelativisticPaired, zero_centred_penalty
+from vedute.losses.adversarial import NonSaturating, RelativisticPaired, zero_centred_penalty
 from vedute.networks.dcgan import DCGANDiscriminator, DCGANGenerator
 from vedute.networks.discriminators import Discriminator
 from vedute.networks.residual_gan import ResidualDiscriminator
@@ -129,7 +129,7 @@ def test_few_images_are_augmented_unless_asked_otherwise() -> None:
 
 
 def test_validation_judges_images_as_they_are() -> None:
-    module = build(augment=[Cutout(), Colour()])
+    module = build(augment=[Cutout(), Colour()], adversarial=RelativisticPaired())
     generated = module._generated(batches(1)[0])
     assert not torch.equal(module.change(generated.real), generated.real)
     for training in (True, False):
@@ -139,6 +139,16 @@ def test_validation_judges_images_as_they_are() -> None:
         seen = [call.args[0] for call in judged.call_args_list]
         assert torch.equal(seen[0], generated.real) != training
         assert torch.equal(seen[1], generated.fake) != training
+
+
+def test_real_images_are_judged_for_the_generator_only_where_they_are_compared() -> None:
+    for adversarial, calls in ((RelativisticPaired(), 2), (NonSaturating(), 1)):
+        module = build(adversarial=adversarial).train()
+        generated = module._generated(batches(1)[0])
+        with patch.object(module.discriminator, "forward", wraps=module.discriminator.forward) as judged:
+            truth, opinion = module.judge(generated)
+            assert judged.call_count == calls and (truth is None) == (calls == 1)
+        assert module.adversarial_term(truth, opinion).isfinite()
 
 
 @pytest.mark.parametrize("sets", [1, 3])

@@ -22,6 +22,7 @@ from vedute.batch import Batch, Condition
 from vedute.checkpoints import load_checkpoint, load_module
 from vedute.cli import main
 from vedute.errors import ConfigurationError
+from vedute.losses.adversarial import RelativisticPaired
 from vedute.losses.pixel import SquaredError
 from vedute.networks.discriminators import PatchDiscriminator
 from vedute.networks.translators import ResidualUNet
@@ -129,7 +130,8 @@ def test_a_mask_keeps_its_values_where_colours_change() -> None:
 
 
 def test_the_generators_turn_changes_real_and_generated_images_alike() -> None:
-    module, seen = build(augment=[Translation(), Colour()]).train(), []
+    module = build(augment=[Translation(), Colour()], adversarial=RelativisticPaired()).train()
+    seen: list[Tensor] = []
     module.discriminator.register_forward_hook(lambda _, inputs, out: seen.append(inputs[0]))
     generated = module._generated(batches(1)[0])
     generated.image = generated.target
