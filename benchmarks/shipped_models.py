@@ -35,6 +35,7 @@ class Model:
 MODELS = {
     "street_view": Model("cvae_street_view", 84),
     "residual": Model("cvae_landscapes"),
+    "ladder": Model("cvae_ladder_landscapes"),
     "narrow": Model("cvae_narrow_landscapes"),
     "alexnet": Model("cvae_alexnet_landscapes"),
     "wide": Model("cvae_wide_d10_landscapes"),
