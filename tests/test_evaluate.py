@@ -37,6 +37,7 @@ def fit(config: str, root: Path, folder: Path, *extra: str) -> Path:
     return folder / "runs" / config / "0"
 
 
+PLAIN = {f"{kind}_{features}" for kind in ("fd", "kd") for features in ("pixels", "details")}
 SMALL_CVAE = ["--model.network.init_args.latent_size", "4"]
 SMALL_CVAE += ["--model.network.init_args.encoder_widths", "[8, 8, 8]"]
 SMALL_CVAE += ["--model.network.init_args.decoder_widths", "[8, 8, 8]"]
@@ -112,11 +113,11 @@ def test_the_card_has_every_score_with_what_it_is_of(
         assert quality["mean"] == pytest.approx(float(confusion.trace() / confusion.sum()))
     assert card["quality"]["ceiling"]["mean"] > 0.7, "the judge recognises what it learned"
     assert card["quality"]["images"] == {"generated": 20, "ceiling": 15}
-    assert set(card["distances"]) == {"fd_classifier", "kd_classifier", "fd_pixels", "kd_pixels"}
+    assert set(card["distances"]) == {"fd_classifier", "kd_classifier", *PLAIN}
     for name, distance in card["distances"].items():
         assert distance["images_per_side"] == 15, "the smallest set decides, class by class"
         assert distance["generated"] > distance["floor"], name
-    assert set(card["diversity"]) == {"classifier", "pixels"} and card["seeds"] is None
+    assert set(card["diversity"]) == {"classifier", "pixels", "details"} and card["seeds"] is None
     for values in card["diversity"].values():
         assert values["ratio"] == pytest.approx(values["generated"] / values["real"])
         assert values["images"] == {"generated": 20, "real": 15}
@@ -191,7 +192,7 @@ def test_a_model_without_classes_is_compared_in_a_classifiers_features(
 def test_without_a_judge_there_is_a_card_of_the_rest(generator: Path) -> None:
     assert evaluate("--checkpoint", generator, "--count", "4", "--output", "card.json") == 0
     card = json.loads(Path("card.json").read_text())
-    assert card["quality"] is None and set(card["distances"]) == {"fd_pixels", "kd_pixels"}
+    assert card["quality"] is None and set(card["distances"]) == PLAIN
     assert card["reconstruction"]["psnr"] > 5 and any("--classifier" in note for note in card["notes"])
 
 
@@ -340,7 +341,7 @@ def test_two_processes_score_as_one_does(tiny: Path, judge: Path, tmp_path: Path
     single = ["--trainer.devices", "1", "--trainer.strategy", "auto", "--trainer.precision", "32-true"]
     assert main(["validate", "--ckpt_path", str(run / "checkpoints" / "last.ckpt"), *single]) == 0
     alone = json.loads((run / "validate_metrics.json").read_text())["metrics"]
-    for name in ("val/fd_pixels", "val/kd_pixels"):
+    for name in (f"val/{name}" for name in PLAIN):
         assert alone[name] == pytest.approx(both[name], rel=1e-3)
     # Another order of sums moves a few pixels by 1/255, which a judge of a few steps magnifies.
     assert alone["val/q"] == pytest.approx(both["val/q"], abs=0.041)

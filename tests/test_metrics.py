@@ -8,12 +8,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torchmetrics import Metric
 from torchmetrics.image.kid import KernelInceptionDistance
 
 from tests.data.stubs import StubJudge, colour_judge, colours
 from vedute.errors import CheckpointError, DataError
+from vedute.metrics.details import detail_features, plain_features
 from vedute.metrics.distances import FrechetDistance, KernelDistance
 from vedute.metrics.features import (
     INCEPTION_FILE,
@@ -309,3 +310,39 @@ def test_a_confusion_picture_is_darkest_where_the_counts_are() -> None:
     picture = confusion_picture(torch.tensor([[9, 1], [0, 10]]), ["a", "b"], ["a", "b"], "90%")
     red = [picture.getpixel((x, y))[0] for y in (92, 144) for x in range(picture.width)]
     assert min(red) == 31 and picture.width > 144
+
+
+# Features that need no network
+
+
+def _distance(extractor: FeatureExtractor, first: Tensor, second: Tensor) -> float:
+    metric = FrechetDistance(extractor.size)
+    metric.update(extractor.extract(first), False)
+    metric.update(extractor.extract(second), True)
+    return float(metric.compute())
+
+
+@pytest.mark.parametrize("change", ["blur", "noise"])
+def test_details_see_blur_and_noise_where_shrunken_pixels_do_not(change: str) -> None:
+    random = torch.Generator().manual_seed(0)
+    coarse = torch.nn.functional.interpolate(torch.rand(400, 3, 8, 8, generator=random), size=(32, 32))
+    images = 0.9 * coarse + 0.1 * torch.rand(400, 3, 32, 32, generator=random)
+    first, second = images.chunk(2)
+    if change == "blur":
+        small = torch.nn.functional.avg_pool2d(first, 2)
+        changed = torch.nn.functional.interpolate(small, size=(32, 32), mode="bilinear")
+    else:
+        changed = (first + 0.1 * torch.randn(first.shape, generator=random)).clamp(0, 1)
+    pixels, details = plain_features(3, (32, 32))
+    assert _distance(details, changed, second) > 2 * _distance(details, first, second)
+    assert _distance(pixels, changed, second) < 1.2 * _distance(pixels, first, second)
+
+
+@pytest.mark.parametrize("size", [(64, 64), (48, 80), (9, 7), (1, 5)])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_details_of_images_of_any_size(size: tuple[int, int], channels: int) -> None:
+    extractor = detail_features(channels, size)
+    image = torch.rand(5, channels, *size)
+    found = extractor.extract(image)
+    assert found.shape == (5, extractor.size) and found.isfinite().all()
+    assert torch.allclose(found[2:3], extractor.extract(image[2:3]), atol=1e-6), "whatever the batch"

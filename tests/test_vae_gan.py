@@ -111,7 +111,7 @@ def test_everything_promised_is_logged_and_reconstructions_improve(trained: Path
 def test_the_monitored_value_is_no_adversarial_loss(trained: Path) -> None:
     checkpoint = load_checkpoint(trained / "checkpoints" / "best.ckpt")
     monitor = checkpoint["callbacks"]["BestAndLast"]["monitor"]  # type: ignore[index]
-    assert monitor in ("val/fd_pixels", "val/feature")
+    assert monitor in ("val/fd_details", "val/feature")
 
 
 def test_a_checkpoint_alone_samples_and_averages_the_generator_only(trained: Path) -> None:

@@ -9,19 +9,19 @@ from lightning.pytorch import LightningModule, Trainer
 from torch import Tensor
 
 from vedute.batch import Condition
-from vedute.metrics.features import pixel_features
+from vedute.metrics.details import plain_features
 from vedute.metrics.judge import load_judge
 from vedute.metrics.sets import Instruments, Measured, generated_batches, real_batches
 from vedute.promises import Generator, ImageData, as_generator
 
 
 def training_instruments(generator: Generator, classifier: str | None, device: torch.device) -> Instruments:
-    """Return what images are measured with in training: a classifier, or pixels without one.
+    """Return what images are measured with in training: a classifier, or features that need no network.
 
     Args:
         generator: Says which classes and channels.
         classifier: Checkpoint of a trained classifier with the same classes; None: pixels of images shrunk
-            to 8x8.
+            to 8x8, and colours and details.
         device: Where to compute.
 
     Raises:
@@ -29,8 +29,8 @@ def training_instruments(generator: Generator, classifier: str | None, device: t
     """
     judge = None if classifier is None else load_judge(Path(classifier), device)
     names = generator.condition_names if generator.condition_kind == "class" else []
-    pixels = [pixel_features(generator.image_channels, generator.image_size)]
-    return Instruments(names, generator.image_channels, judge, [] if judge is not None else pixels)
+    plain = plain_features(generator.image_channels, generator.image_size) if judge is None else []
+    return Instruments(names, generator.image_channels, judge, plain)
 
 
 def measure_generated(

@@ -25,7 +25,8 @@ class GenerationMetrics(Callback):
 
     With a classifier: ``val/q`` and ``val/q/<class>`` (the share recognised), and
     ``val/fd_classifier``, ``val/kd_classifier``. Without one, or without classes: distances in
-    the pixels of shrunken images, ``val/fd_pixels``, ``val/kd_pixels``. Distances are to
+    the pixels of shrunken images, ``val/fd_pixels``, ``val/kd_pixels``, and in colours and details,
+    ``val/fd_details``, ``val/kd_details`` (``vedute.metrics.details``). Distances are to
     validation images, with as many on both sides.
 
     A metric that decides ``best.ckpt`` must exist at every validation: set ``every_n_epochs``

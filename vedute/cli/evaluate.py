@@ -195,11 +195,11 @@ def _instruments(
     Raises:
         CheckpointError: The classifier cannot be used for this model.
     """
+    from vedute.metrics.details import plain_features
     from vedute.metrics.features import (
         MissingWeightsError,
         find_inception,
         inception_features,
-        pixel_features,
     )
     from vedute.metrics.judge import load_judge
     from vedute.metrics.sets import Instruments
@@ -218,7 +218,7 @@ def _instruments(
             )
         if not names:
             left_out.append("The model has no classes: the classifier gives features, but no Q.")
-    extractors = [pixel_features(model.image_channels, model.image_size)]
+    extractors = plain_features(model.image_channels, model.image_size)
     try:
         extractors.append(inception_features(find_inception(given.weights_dir), device))
     except MissingWeightsError as missing:
