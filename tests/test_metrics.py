@@ -325,7 +325,9 @@ def _distance(extractor: FeatureExtractor, first: Tensor, second: Tensor) -> flo
 @pytest.mark.parametrize("change", ["blur", "noise"])
 def test_details_see_blur_and_noise_where_shrunken_pixels_do_not(change: str) -> None:
     random = torch.Generator().manual_seed(0)
-    coarse = torch.nn.functional.interpolate(torch.rand(400, 3, 8, 8, generator=random), size=(32, 32))
+    coarse = torch.nn.functional.interpolate(
+        torch.rand(400, 3, 8, 8, generator=random), size=(32, 32), mode="bilinear"
+    )
     images = 0.9 * coarse + 0.1 * torch.rand(400, 3, 32, 32, generator=random)
     first, second = images.chunk(2)
     if change == "blur":
@@ -334,7 +336,7 @@ def test_details_see_blur_and_noise_where_shrunken_pixels_do_not(change: str) ->
     else:
         changed = (first + 0.1 * torch.randn(first.shape, generator=random)).clamp(0, 1)
     pixels, details = plain_features(3, (32, 32))
-    assert _distance(details, changed, second) > 2 * _distance(details, first, second)
+    assert _distance(details, changed, second) > 1.5 * _distance(details, first, second)
     assert _distance(pixels, changed, second) < 1.2 * _distance(pixels, first, second)
 
 
