@@ -1,17 +1,19 @@
 """Features that images are compared in: what a distance between two sets of images means.
 
-Here: extractors, each with the name that its scores carry. Not here: the distances themselves
+Here: what an extractor is, with the name that its scores carry, and those of pixels, judges and Inception.
+Not here: all the others, and choosing by name (``vedute.metrics.extractors``); the distances themselves
 (``vedute.metrics.distances``).
 """
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from vedute.errors import CheckpointError, VeduteError
@@ -32,16 +34,19 @@ class FeatureExtractor:
     """Features with what a reader of a score must know about them.
 
     Attributes:
-        name: ``inception``, ``classifier``, ``pixels``: scores are named after it.
+        name: ``inception``, ``classifier``, ``pixels``, ``dinov2``, ...: scores are named after it.
         size: Number F of features.
         resizing: How images are brought to the size that the features need.
         extract: From images (N, C, H, W) in [0, 1] to (N, F).
+        weights: Fingerprint of the weights, 16 hexadecimal digits; empty: there are none. Features of
+            one name, size, resizing and fingerprint are equal, so kept ones can be used again.
     """
 
     name: str
     size: int
     resizing: str
     extract: Features
+    weights: str = ""
 
     @property
     def frechet_name(self) -> str:
@@ -79,6 +84,27 @@ def eight_bit(image: Tensor) -> Tensor:
     return (image.float().clamp(0, 1) * 255).round() / 255
 
 
+def in_colour(image: Tensor) -> Tensor:
+    """Return (N, 3, H, W) for networks that take colours: grey is repeated, what follows blue is left out."""
+    return image[:, :3] if image.shape[1] >= 3 else image[:, :1].expand(-1, 3, -1, -1)
+
+
+def file_fingerprint(file: Path) -> str:
+    """Return 16 hexadecimal digits that differ between files."""
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()[:16]
+
+
+def network_fingerprint(network: nn.Module) -> str:
+    """Return 16 hexadecimal digits that differ between networks with other weights."""
+    digest = hashlib.sha256()
+    for name, value in network.state_dict().items():
+        digest.update(name.encode())
+        if isinstance(value, Tensor):  # a module may keep other things there
+            digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()[:16]
+
+
 def pixel_features(channels: int, image_size: tuple[int, int]) -> FeatureExtractor:
     """Return the pixels of images shrunk to 8x8: colours and coarse layout, without any network.
 
@@ -106,6 +132,7 @@ def judge_features(judge: Measuring, name: str = "classifier") -> FeatureExtract
         size,
         f"bilinear, antialiased, to {height}x{width} where the size differs",
         lambda image: judge.features(resize(image.to(judge.device), judge.image_size)),
+        network_fingerprint(judge) if isinstance(judge, nn.Module) else "",
     )
 
 
@@ -158,8 +185,8 @@ def inception_features(file: Path, device: torch.device | str = "cpu") -> Featur
         ) from error
 
     def extract(image: Tensor) -> Tensor:
-        colour = image.expand(-1, 3, -1, -1) if image.shape[1] == 1 else image[:, :3]
-        features: Tensor = network((colour.to(device) * 255).round().to(torch.uint8))
+        features: Tensor = network((in_colour(image).to(device) * 255).round().to(torch.uint8))
         return features
 
-    return FeatureExtractor("inception", 2048, "bilinear, antialiased, to 299x299", extract)
+    resizing = "bilinear, antialiased, to 299x299"
+    return FeatureExtractor("inception", 2048, resizing, extract, file_fingerprint(file))
