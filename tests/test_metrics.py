@@ -26,6 +26,7 @@ from vedute.metrics.features import (
     pixel_features,
     resize,
 )
+from vedute.metrics.frechet import frechet_distance
 from vedute.metrics.judge import judge_columns
 from vedute.metrics.quality import ClassifierQuality
 from vedute.metrics.reconstruction import reconstruction_metrics, similarity_scales
@@ -348,3 +349,19 @@ def test_details_of_images_of_any_size(size: tuple[int, int], channels: int) -> 
     found = extractor.extract(image)
     assert found.shape == (5, extractor.size) and found.isfinite().all()
     assert torch.allclose(found[2:3], extractor.extract(image[2:3]), atol=1e-6), "whatever the batch"
+
+
+def test_features_that_hardly_vary_have_a_distance() -> None:
+    random = torch.Generator().manual_seed(0)
+    flat = torch.ones(64, 84) * torch.rand(84, generator=random)
+    nearly = flat + 1e-7 * torch.randn(64, 84, generator=random)
+    varied = torch.randn(200, 84, generator=random) @ torch.randn(84, 84, generator=random)
+    for first, second in ((flat, flat), (nearly, flat), (nearly, varied), (varied[:20], varied[:20])):
+        metric = FrechetDistance(84)
+        metric.update(first, False)
+        metric.update(second, True)
+        expected = frechet_distance(first, second)
+        assert torch.isclose(metric.compute().double(), expected, rtol=1e-3, atol=1e-4)
+    metric.update(torch.full((2, 84), torch.nan), True)
+    metric._computed = None
+    assert metric.compute().isnan(), "no error: a training goes on to say what is wrong"

@@ -42,9 +42,13 @@ class Painter:
         self.condition_kind: ConditionKind = kind
         self.condition_names = [] if kind in ("none", "image") else ["red", "green", "blue"]
         self.has_encoder = has_encoder
+        self.stochastic, self.scale = True, 1
         self.decodes_condition = True
         self.latent_shape: tuple[int, ...] | None = (4,) if driven else None
         self.calls = 0
+
+    def condition_of(self, batch: Batch) -> Condition:
+        return batch.condition
 
     def sample(self, condition: Condition, seeds: Tensor) -> Tensor:
         return self.generate(condition, seeded_normal(seeds, (4,)))

@@ -245,8 +245,11 @@ def require_weights(name: str, weights: str | None = None) -> Path:
 
 def outline(name: str) -> nn.Module:
     """Build a network without numbers, on the meta device: it takes no memory."""
-    with torch.device("meta"):
-        return _build(name).eval()
+    try:
+        with torch.device("meta"):
+            return _build(name).eval()
+    except NotImplementedError:  # RegNets compute with numbers while they are built
+        return _build(name).eval().to("meta")
 
 
 def _build(name: str) -> nn.Module:

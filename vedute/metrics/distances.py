@@ -15,6 +15,8 @@ from torchmetrics.image.fid import FrechetInceptionDistance
 from torchmetrics.image.kid import poly_mmd
 from torchmetrics.utilities.data import dim_zero_cat
 
+from vedute.metrics.frechet import frechet_of_moments
+
 
 class _Given(nn.Identity):
     """Stands where torchmetrics expects a network: the features are already computed."""
@@ -30,7 +32,7 @@ class FrechetDistance(FrechetInceptionDistance):
     Running sums in float64, so memory does not grow with N. Biased upwards in small sets: compare
     only distances of the same N, and give the distance of two real sets beside them.
 
-    Source: Heusel et al. 2017, https://arxiv.org/abs/1706.08500; arithmetic by torchmetrics.
+    Source: Heusel et al. 2017, https://arxiv.org/abs/1706.08500; sums by torchmetrics.
     """
 
     _features: Callable[[Tensor], Tensor] | None
@@ -57,6 +59,26 @@ class FrechetDistance(FrechetInceptionDistance):
         """Add images (N, C, H, W) in [0, 1] (or features, see the constructor) to one of the sets."""
         features = imgs if self._features is None else self._features(imgs)
         super().update(features.to(self.device).double(), real)
+
+    def compute(self) -> Tensor:
+        """Return the distance, () float32.
+
+        Raises:
+            ValueError: A set has fewer than two images.
+        """
+        sets = (
+            ("real", self.real_features_sum, self.real_features_cov_sum, self.real_features_num_samples),
+            ("fake", self.fake_features_sum, self.fake_features_cov_sum, self.fake_features_num_samples),
+        )
+        moments = []
+        for name, total, products, count in sets:
+            if count < 2:
+                raise ValueError(
+                    f"A Fréchet distance needs two images of each kind; {int(count)} are {name}."
+                )
+            mean = total / count
+            moments += [mean, (products - count * mean[:, None] * mean) / (count - 1)]
+        return frechet_of_moments(*moments).float()
 
 
 class KernelDistance(Metric):
