@@ -254,6 +254,7 @@ distributed.destroy_process_group()
 """
 
 
+@pytest.mark.slow
 def test_two_processes_find_what_one_finds(tmp_path: Path) -> None:
     from vedute.metrics.memorisation import Memorisation
 

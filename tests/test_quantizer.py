@@ -205,6 +205,7 @@ torch.save((quantizer.state_dict(), torch.stack(usage.compute()), before), folde
 """
 
 
+@pytest.mark.slow
 def test_two_processes_keep_one_codebook(tmp_path: Path) -> None:
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     both = [

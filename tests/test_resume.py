@@ -44,7 +44,7 @@ def uninterrupted(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("callback", ["Die", "SaveAndDie"])
+@pytest.mark.parametrize("callback", ["SaveAndDie", pytest.param("Die", marks=pytest.mark.slow)])
 def test_a_killed_run_resumes_to_the_same_losses_and_weights(
     tiny: Path, uninterrupted: Path, tmp_path: Path, callback: str
 ) -> None:
@@ -97,7 +97,7 @@ def test_a_new_run_begins_with_the_averaged_weights_of_another(
     [
         (["--initial_weights", "nowhere.ckpt"], "nowhere.ckpt"),
         (["--initial_weights", "{begun}", "--model.network.init_args.latent_size", "7"], "do not fit"),
-        (["--initial_weights", "{begun}", "--config", "configs/vae_gan_landscapes.yaml"], "holds a CVAE"),
+        (["--initial_weights", "{begun}", "--config", "configs/classifier_landscapes.yaml"], "holds a CVAE"),
     ],
 )
 def test_weights_that_cannot_be_begun_with_leave_no_run(
