@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
-from torch import Tensor
 from torch.optim import Adam
 
 from lightning_modules.translation import TranslationModule
@@ -101,6 +100,3 @@ class ESRGAN(TranslationModule):
             return Condition(image=self.degradation(image))
         rows = torch.arange(len(batch)) if batch.index is None else batch.index
         return Condition(image=self.degradation.seeded(image, rows))
-
-    def _vector(self, condition: Condition, count: int) -> Tensor:
-        return torch.zeros(count, 0, device=self.device)

@@ -127,13 +127,10 @@ class TranslationModule(AdversarialModule):
         """Make an image from each condition image of a batch."""
         condition = self.condition_of(batch)
         target = batch.image if batch.target is None else batch.target
-        vector = self._vector(condition, len(batch))
+        vector = self.condition_vector(condition, len(batch))
         source = self._source(condition)
         beside = source if self.sees_condition else source[:, :0].new_zeros(len(target), 0, *target.shape[2:])
         return Translated(self.network(source, vector), target, beside, vector)
-
-    def _vector(self, condition: Condition, count: int) -> Tensor:
-        return self.condition_vector(condition, count)
 
     def _source(self, condition: Condition) -> Tensor:
         if condition.image is None:
@@ -201,5 +198,5 @@ class TranslationModule(AdversarialModule):
             (N, C, h * scale, w * scale) float32 in [0, 1].
         """
         condition = condition.to(self.device)
-        images: Tensor = self.network(self._source(condition), self._vector(condition, len(seeds)))
+        images: Tensor = self.network(self._source(condition), self.condition_vector(condition, len(seeds)))
         return images

@@ -17,7 +17,8 @@ from tests.data.judged import MaskedDataModule, RatedDataModule, write_config
 from vedute import checkpoints
 from vedute.cli import main
 from vedute.promises import as_image_data
-from vedute.sampling.conditions import beside_conditions, image_rows, spread, vector_rows
+from vedute.rows import beside_conditions
+from vedute.sampling.conditions import image_rows, spread, vector_rows
 
 CVAE = """{class_path: lightning_modules.cvae.CVAE, init_args: {
   network: {class_path: vedute.networks.residual_vae.ResidualVAE, init_args:

@@ -11,7 +11,8 @@ from vedute.callbacks.intervals import is_due
 from vedute.callbacks.pictures import save_picture
 from vedute.promises import Generator, ImageData, as_generator, as_image_data
 from vedute.report.grid import image_grid
-from vedute.sampling.conditions import beside_conditions, image_rows, spread, vector_rows
+from vedute.rows import beside_conditions
+from vedute.sampling.conditions import image_rows, spread, vector_rows
 
 
 class SampleGrid(Callback):

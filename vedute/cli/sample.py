@@ -88,8 +88,8 @@ def main(args: Sequence[str]) -> int:
     from vedute.checkpoints import load_module
     from vedute.promises import as_latent_generator
     from vedute.report.grid import image_grid
+    from vedute.rows import beside_conditions
     from vedute.run_folder import shown
-    from vedute.sampling.conditions import beside_conditions
 
     model = load_module(given.checkpoint, GenerativeModule, device)
     larger = None if given.then is None else _load_larger(given.then, model, device)

@@ -6,7 +6,7 @@ the masks that they were made from. Not here: distances of sets of images (``ved
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,13 +15,13 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
-from vedute.batch import Condition
 from vedute.losses.pixel import mean_squared_error, peak_signal_to_noise_ratio
 from vedute.losses.similarity import WINDOW, structural_similarity
 from vedute.metrics.features import eight_bit
 from vedute.metrics.judge import MaskJudge
 from vedute.metrics.overlap import MaskOverlap
 from vedute.promises import Generator, ImageData
+from vedute.rows import beside_conditions
 
 GENERATED = "generated"
 _LUMA = (65.481 / 255, 128.553 / 255, 24.966 / 255)
@@ -149,7 +149,10 @@ def measure_pairs(
                 overlaps[name].update(found, condition.image.cpu() >= 0.5)
         if len(shown) < _SHOWN:
             columns = ["condition", *images, "real"]
-            shown += _rows(condition, [*images.values(), batch.image])[: _SHOWN - len(shown)]
+            assert condition.image is not None
+            made_of_each = torch.stack([*images.values(), batch.image], dim=1)  # (N, K - 1, C, H, W)
+            rows = beside_conditions(made_of_each.flatten(0, 1).cpu(), condition.image)
+            shown += list(torch.split(rows, len(columns)))[: _SHOWN - len(shown)]
         advance(len(batch))
     whole = {way: {name: torch.cat(each) for name, each in found.items()} for way, found in parts.items()}
     return Pairs(
@@ -168,14 +171,3 @@ def measure_pairs(
         shown=torch.cat(shown),
         columns=columns,
     )
-
-
-def _rows(condition: Condition, images: Sequence[Tensor]) -> list[Tensor]:
-    """Return for each image (K, C, H, W): its condition, brought to its size, before what became of it."""
-    assert condition.image is not None
-    channels, size = images[0].shape[1], images[0].shape[-2:]
-    first = F.interpolate(condition.image.float(), size=size, mode="nearest")
-    if first.shape[1] != channels:
-        first = first.mean(dim=1, keepdim=True).expand(-1, channels, -1, -1)
-    rows = torch.stack([first.cpu(), *(image.cpu() for image in images)], dim=1)  # (N, K, C, H, W)
-    return list(rows)
