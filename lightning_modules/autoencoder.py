@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from torch import Tensor
@@ -39,3 +40,7 @@ class Autoencoder(LatentModule):
 
     def _latent_terms(self, coded: Coded) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         return {"latent_norm": 0.5 * coded.mu.square().sum(dim=1).mean()}, {}
+
+    def latent_scores(self, batches: Iterable[Batch]) -> dict[str, float]:
+        """Return ``active_units`` and ``latent_units``: without noise there is no KL; see the base class."""
+        return {name: value for name, value in super().latent_scores(batches).items() if name != "kl"}

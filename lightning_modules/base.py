@@ -285,6 +285,10 @@ class GenerativeModule(ImageModule):
         """Return (N, D) float32: the batch's images as latent vectors."""
         raise ConfigurationError(f"{type(self).__name__} has no encoder: it cannot embed images.")
 
+    def latent_scores(self, batches: Iterable[Batch]) -> dict[str, float]:
+        """Return what the latent code of a data set's images carries, by name; empty: nothing is known."""
+        return {}
+
     def condition_vector(self, condition: Condition, count: int) -> Tensor:
         """Return the condition vectors (N, D) of ``count`` images; (N, 0) when the model is unconditional.
 

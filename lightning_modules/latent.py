@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -266,6 +266,19 @@ class LatentModule(GenerativeModule):
     def embed(self, batch: Batch) -> Tensor:
         """Return the posterior means, (N, Z)."""
         return self.network.posterior(batch.image, self.condition_vector(batch.condition, len(batch)))[0]
+
+    def latent_scores(self, batches: Iterable[Batch]) -> dict[str, float]:
+        """Return ``active_units``, ``latent_units``, and ``kl``, nats of an image; see the base class."""
+        statistics = LatentStatistics(self.network.latent_size).to(self.device)
+        for batch in batches:
+            vector = self.condition_vector(batch.condition, len(batch))
+            statistics.update(*self.network.posterior(batch.image, vector))
+        kl, _ = statistics.compute()
+        return {
+            "active_units": float(statistics.active_units()),
+            "latent_units": float(self.network.latent_size),
+            "kl": float(kl.sum()),
+        }
 
     def decode(self, latents: Tensor, condition: Condition) -> Tensor:
         """Decode latent vectors (N, Z): (N, C, H, W) in [0, 1]."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, ClassVar, cast
 
 import torch
@@ -292,6 +292,14 @@ class VQVAE(GenerativeModule):
     def embed(self, batch: Batch) -> Tensor:
         """Return the quantised maps, flattened: (N, code size * T) float32."""
         return self.network.quantize(self.network.encode(batch.image)).vectors.flatten(1)
+
+    def latent_scores(self, batches: Iterable[Batch]) -> dict[str, float]:
+        """Return ``perplexity`` and ``code_usage`` of the codebook; see the base class."""
+        usage = CodeUsage(self._usage("test").codes).to(self.device)
+        for batch in batches:
+            usage.update(self.network.quantize(self.network.encode(batch.image)).codes)
+        perplexity, used = usage.compute()
+        return {"perplexity": float(perplexity), "code_usage": float(used)}
 
     def decode(self, latents: Tensor, condition: Condition) -> Tensor:
         """Decode maps as ``embed`` gives them, or anything between them: (N, C, H, W) in [0, 1].

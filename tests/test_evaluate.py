@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -135,6 +136,16 @@ def test_the_card_has_every_score_with_what_it_is_of(
     assert {"vedute", "torch", "torchmetrics", "torch-fidelity"} <= set(card["versions"])
     missing = [note for note in card["notes"] if "fid and kid" in note]
     assert len(missing) == 1 and "weights-inception-2015-12-05-6726825d.pth" in missing[0]
+    assert card["cas"]["training_images"] == 20 and 0 <= card["cas"]["ceiling"]["accuracy"] <= 1
+    assert card["two_sample"] is None and any("two-sample test" in note for note in card["notes"])
+    assert card["reconstruction"]["latent_units"] == 4 and card["reconstruction"]["kl"] > 0
+    low, high = card["reconstruction"]["interval"]["psnr"]
+    assert low <= reconstruction["psnr"] <= high
+    assert card["files"] == {
+        "card": "evaluation.png",
+        **{name: f"evaluation_{name}.png" for name in ("samples", "best", "worst", "neighbours")},
+    }
+    assert all((folder / name).is_file() for name in card["files"].values())
     said = capsys.readouterr().out
     assert (
         "fd_classifier" in said and "Q mountain" in said and "evaluation.png" in said and missing[0] in said
@@ -164,6 +175,51 @@ def test_blocks_of_seeds_are_generated_one_after_the_other(generator: Path) -> N
     other = second["diversity"]["pixels"]["generated"]
     assert spread["blocks"] == 2 and spread["mean"] == pytest.approx((first + other) / 2)
     assert spread["half_range"] == pytest.approx(abs(first - other) / 2)
+
+
+def test_features_are_chosen_by_name(
+    generator: Path, judge: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    script = tmp_path / "mean.pt"
+    torch.jit.script(_Mean()).save(str(script))
+    given: list[str | Path] = ["--checkpoint", generator, "--classifier", judge, "--count", "8"]
+    chosen = f"details,script:{script},torchvision:squeezenet1_1:random"
+    assert evaluate(*given, "--features", chosen, "--cas-images", "0") == 0
+    card = json.loads((generator.parents[1] / "evaluation.json").read_text())
+    names = {"details", "script_mean", "torchvision_squeezenet1_1_random"}
+    assert set(card["features"]) == set(card["diversity"]) == names
+    assert card["quality"] is not None and "fd_classifier" not in card["distances"], "judged, not measured in"
+    assert not any("fid" in note for note in card["notes"]) and card["cas"] is None
+    for features, said in (
+        ("detials", "Did you mean details"),
+        ("regressor", "give --regressor"),
+        ("pixels,pixels", "asked for twice"),
+        ("script:none.pt", "there is none"),
+        ("pixels,,details", "separated by commas"),
+    ):
+        assert said in failed(capsys, *given, "--features", features)
+    assert "None of the features" in failed(capsys, *given, "--features", "inception")
+
+
+def test_the_second_card_of_a_data_set_reads_kept_features(
+    generator: Path, judge: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: list[str | Path] = ["--checkpoint", generator, "--classifier", judge, "--count", "8"]
+    given += ["--cas-images", "0"]
+    kept = Path(os.environ["VEDUTE_CACHE"]) / "features"
+    shutil.rmtree(kept, ignore_errors=True)
+    cards = []
+    for name in ("first", "second"):
+        assert evaluate(*given, "--output", f"{name}.json") == 0
+        cards.append(json.loads(Path(f"{name}.json").read_text()))
+        assert len(list(kept.glob("classifier-*.npy"))) == 2, "training and test images, once"
+    for part in ("distances", "manifold", "memorisation", "quality"):
+        assert cards[0][part] == cards[1][part]
+
+
+class _Mean(torch.nn.Module):
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        return image.mean(dim=[2, 3])
 
 
 def test_a_model_without_classes_is_compared_in_a_classifiers_features(

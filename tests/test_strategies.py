@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from typing import ClassVar
+
 import pytest
 import torch
 from torch import Tensor
 
-from tests.data.stubs import StubJudge
+from tests.data.stubs import StubJudge, StubScores
 from vedute.batch import Batch, Condition, ConditionKind
 from vedute.errors import CheckpointError, ConfigurationError
 from vedute.promises import LatentGenerator
@@ -36,6 +39,8 @@ class Painter:
     """Paints the condition in the rows of a picture, the noise in its columns; can read it back."""
 
     image_size, image_channels = (4, 4), 3
+    condition_mean: ClassVar[list[float]] = []
+    condition_scale: ClassVar[list[float]] = []
     device = torch.device("cpu")
 
     def __init__(self, kind: ConditionKind = "score", has_encoder: bool = True, driven: bool = True) -> None:
@@ -69,6 +74,9 @@ class Painter:
 
     def reconstruct(self, batch: Batch) -> Tensor:
         return self.decode(self.embed(batch), batch.condition)
+
+    def latent_scores(self, batches: Iterable[Batch]) -> dict[str, float]:
+        return {}
 
 
 def brightness(image: Tensor, condition: Condition) -> Tensor:
@@ -265,22 +273,6 @@ def test_a_classifier_ranks_by_the_wanted_class() -> None:
         class_ranker(StubJudge(["red", "green", "blue"]), ["pink"], 3)
 
 
-class StubScores:
-    """Rates the redness and the blueness of a picture from 0 to 10."""
-
-    image_size, image_channels, condition_names = (4, 4), 3, ("Blue", "Red")
-    device = torch.device("cpu")
-
-    def features(self, image: Tensor) -> Tensor:
-        return image.mean(dim=(2, 3))
-
-    def score(self, features: Tensor) -> Tensor:
-        return features[:, [2, 0]]
-
-    def in_units(self, vector: Tensor) -> Tensor:
-        return 10 * vector
-
-
 def test_a_regressor_ranks_by_closeness_or_height_in_the_generators_own_scale() -> None:
     images = torch.zeros(3, 3, 4, 4)
     images[:, 0] = torch.tensor([0.2, 0.6, 0.9])[:, None, None]
@@ -293,5 +285,5 @@ def test_a_regressor_ranks_by_closeness_or_height_in_the_generators_own_scale() 
         (["Green"], 3, "does not know the scores of Green"),
         (["Red"], 1, "channels"),
     ):
-        with pytest.raises(ConfigurationError, match=said):
+        with pytest.raises(CheckpointError, match=said):
             score_ranker(judge, names, channels, [5.0], [2.0])  # type: ignore[arg-type]

@@ -6,7 +6,7 @@ they are stated here as protocols, because nothing in ``vedute`` imports those p
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -23,6 +23,8 @@ class Generator(Protocol):
     has_encoder: bool
     condition_kind: ConditionKind
     condition_names: list[str]
+    condition_mean: list[float]
+    condition_scale: list[float]
     image_size: tuple[int, int]
     image_channels: int
     stochastic: bool
@@ -46,6 +48,9 @@ class Generator(Protocol):
 
     def embed(self, batch: Batch) -> Tensor:
         """Return the batch's images as latent vectors (N, D)."""
+
+    def latent_scores(self, batches: Iterable[Batch]) -> dict[str, float]:
+        """Return what the latent code of a data set's images carries, by name."""
 
 
 @runtime_checkable
@@ -83,6 +88,12 @@ class ImageData(Protocol):
 
     def labels(self, split: str) -> np.ndarray:
         """Return the class of each image of a split, positions in ``condition_names``."""
+
+    def vectors(self, split: str) -> Tensor | None:
+        """Return the condition vectors of a split, (N, D); None: there are none."""
+
+    def missing(self, split: str) -> Tensor | None:
+        """Return where a score is missing, (N, D) bool; None: nowhere."""
 
 
 def as_generator(module: object) -> Generator:

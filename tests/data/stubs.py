@@ -39,13 +39,31 @@ class StubJudge:
         return torch.nn.functional.pad(features, (0, len(self.condition_names) - 3))
 
 
+class StubScores:
+    """Rates the redness and the blueness of a picture from 0 to 10."""
+
+    image_size, image_channels, condition_names = (4, 4), 3, ("Blue", "Red")
+    device = torch.device("cpu")
+
+    def features(self, image: Tensor) -> Tensor:
+        return image.mean(dim=(2, 3))
+
+    def score(self, features: Tensor) -> Tensor:
+        return features[:, [2, 0]]
+
+    def in_units(self, vector: Tensor) -> Tensor:
+        return 10 * vector
+
+
 class StubData:
     """Images whose brightest channel is their class; each split has its own noise."""
 
     image_size, image_channels, condition_kind = (8, 8), 3, "class"
     condition_names: ClassVar = ["red", "green", "blue"]
     train_size = 90
-    sizes: ClassVar = {"train": 90, "test": 60}
+
+    def __init__(self, train: int = 90, test: int = 60) -> None:
+        self.sizes = {"train": train, "test": test}
 
     def size(self, split: str) -> int:
         return self.sizes[split]
@@ -76,4 +94,4 @@ class StubGenerator:
 
     def sample(self, condition: Condition, seeds: Tensor) -> Tensor:
         wanted = seeds if condition.vector is None else condition.vector.argmax(1) + 3 * seeds
-        return self.data.batch("train", wanted % 90).image
+        return self.data.batch("train", wanted % self.data.size("train")).image

@@ -7,18 +7,10 @@ import json
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from vedute.cli.inference import parser, pick_device, positive, progress
-from vedute.errors import CheckpointError, ConfigurationError
+from vedute.errors import ConfigurationError
 from vedute.files import check_place, whole
-
-if TYPE_CHECKING:
-    import torch
-
-    from lightning_modules.base import GenerativeModule
-    from vedute.metrics.judge import MaskJudge
-    from vedute.metrics.sets import Instruments
 
 _PACKAGES = ("torch", "torchvision", "lightning", "torchmetrics", "torch-fidelity", "numpy")
 
@@ -53,34 +45,42 @@ def main(args: Sequence[str]) -> int:
 
     from lightning_modules.base import GenerativeModule
     from vedute.checkpoints import load_checkpoint, load_datamodule, load_module
-    from vedute.metrics.card import SPLIT, make_card
-    from vedute.metrics.features import judge_features
+    from vedute.cli.instruments import find_instruments
+    from vedute.metrics.card import SPLIT, Settings
+    from vedute.metrics.extractors import check_names
+    from vedute.metrics.make_card import make_card
     from vedute.promises import as_generator, as_image_data
-    from vedute.report.card import card_picture, card_table
+    from vedute.report.card import card_table
+    from vedute.report.card_pictures import card_pictures
     from vedute.report.run_record import training_cost
 
+    judges = [name for name in ("classifier", "regressor", "segmenter") if getattr(given, name) is not None]
+    if given.features is not None:
+        check_names(given.features, judges)
     model = load_module(given.checkpoint, GenerativeModule, device)
-    instruments, left_out = _instruments(model, given, device)
-    segmenter = _segmenter(model, given, device)
-    if segmenter is not None:
-        instruments.extractors.append(judge_features(segmenter, "segmenter"))
+    instruments, segmenter, left_out = find_instruments(model, given, device)
     overrides = {} if given.root is None else {"root": str(given.root)}
     data = as_image_data(load_datamodule(given.checkpoint, overrides))
     card = make_card(
         as_generator(model),
         data,
         instruments,
-        given.count,
-        given.seed,
-        given.batch_size,
+        Settings(
+            given.count, given.seed, given.seeds, given.batch_size, given.train_images, given.cas_images
+        ),
         progress,
-        blocks=given.seeds,
-        segmenter=segmenter,
+        segmenter,
     )
     notes = [*left_out, *card.notes]
+    pictures = {f"{output.stem}{ending}.png": picture for ending, picture in card_pictures(card).items()}
+    files = {
+        ending.removeprefix("_") or "card": name
+        for ending, name in zip(card_pictures(card), pictures, strict=True)
+    }
     content: dict[str, object] = {
         "checkpoint": str(given.checkpoint),
         "classifier": None if given.classifier is None else str(given.classifier),
+        "regressor": None if given.regressor is None else str(given.regressor),
         "segmenter": None if given.segmenter is None else str(given.segmenter),
         "model": type(model).__name__,
         "weights": sum(weights.numel() for weights in model.parameters() if weights.requires_grad),
@@ -97,6 +97,8 @@ def main(args: Sequence[str]) -> int:
             "seed": given.seed,
             "seeds": given.seeds,
             "batch_size": given.batch_size,
+            "train_images": given.train_images,
+            "cas_images": given.cas_images,
             "split": SPLIT,
             "floor": f"train against {SPLIT}",
             "image_size": list(model.image_size),
@@ -104,21 +106,22 @@ def main(args: Sequence[str]) -> int:
             "averaged_weights": isinstance(load_checkpoint(given.checkpoint).get("ema_state_dict"), dict),
             "device": str(device),
         },
+        "files": files,
         "notes": notes,
         "versions": _versions(),
         "seconds": round(time.monotonic() - start, 2),
     }
+    for name, picture in pictures.items():
+        with whole(output.with_name(name)) as temporary:
+            picture.save(temporary, format="PNG")
     with whole(output) as temporary:
         temporary.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n", encoding="utf-8")
-    picture = output.with_suffix(".png")
-    with whole(picture) as temporary:
-        card_picture(card).save(temporary, format="PNG")
     console = Console(highlight=False)
     console.width = max(console.width, 110)  # rich would break names at the terminal's edge
     console.print(card_table(card))
     for note in notes:
         print(note)
-    print(f"Written to {shown(output)} and {shown(picture)}")
+    print(f"Written to {shown(output)}, with the pictures {', '.join(pictures)} beside it.")
     return 0
 
 
@@ -138,11 +141,26 @@ def _options() -> argparse.ArgumentParser:
         "distances in pixels only. For a model without classes it gives features, but no Q",
     )
     options.add_argument(
+        "--regressor",
+        type=Path,
+        metavar="FILE",
+        help="checkpoint of a regressor trained on the same scores: how near the scores that it reads in "
+        "generated images are to those that were asked for, beside what it reads in real images",
+    )
+    options.add_argument(
         "--segmenter",
         type=Path,
         metavar="FILE",
         help="checkpoint of a segmenter trained on real pairs of the same data: how much of the masks it "
         "finds again in images generated from them (IoU), beside what it finds in the real images",
+    )
+    options.add_argument(
+        "--features",
+        type=_names,
+        metavar="A,B,...",
+        help="what distances and neighbours are measured in: pixels, details, inception, classifier, "
+        "regressor, segmenter, dinov2, torchvision:NAME, script:FILE.pt; none: pixels, details, inception "
+        "where its weights are, and the given judges",
     )
     options.add_argument(
         "--count",
@@ -166,6 +184,21 @@ def _options() -> argparse.ArgumentParser:
         help="generate N times, each time with the next seeds, and add mean and half the range of each score",
     )
     options.add_argument(
+        "--train-images",
+        type=positive,
+        default=20_000,
+        metavar="N",
+        help="look for copies among at most N training images",
+    )
+    options.add_argument(
+        "--cas-images",
+        type=_not_negative,
+        default=2000,
+        metavar="N",
+        help="classification accuracy score: train a small classifier on at most N generated images and one "
+        "on as many real ones; 0: leave it out",
+    )
+    options.add_argument(
         "--data.root",
         dest="root",
         type=Path,
@@ -182,72 +215,22 @@ def _options() -> argparse.ArgumentParser:
         "--output",
         type=Path,
         metavar="FILE.json",
-        help="where to write the card (and FILE.png beside it); none: evaluation.json in the run folder",
+        help="where to write the card, with FILE.png, FILE_samples.png and further pictures beside it; none: "
+        "evaluation.json in the run folder",
     )
     return options
 
 
-def _instruments(
-    model: GenerativeModule, given: argparse.Namespace, device: torch.device
-) -> tuple[Instruments, list[str]]:
-    """Return what can be measured with here, and a line for each thing that cannot.
-
-    Raises:
-        CheckpointError: The classifier cannot be used for this model.
-    """
-    from vedute.metrics.details import plain_features
-    from vedute.metrics.features import (
-        MissingWeightsError,
-        find_inception,
-        inception_features,
-    )
-    from vedute.metrics.judge import load_judge
-    from vedute.metrics.sets import Instruments
-
-    left_out: list[str] = []
-    names = model.condition_names if model.condition_kind == "class" else []
-    judge = None
-    if given.classifier is None:
-        left_out.append("No --classifier is given: Q and the distances in its features are left out.")
-    else:
-        judge = load_judge(given.classifier, device)
-        if model.condition_kind not in ("class", "none"):
-            raise CheckpointError(
-                f"{given.checkpoint} has no classes (its condition kind is '{model.condition_kind}') for a "
-                "classifier to recognise: leave out --classifier."
-            )
-        if not names:
-            left_out.append("The model has no classes: the classifier gives features, but no Q.")
-    extractors = plain_features(model.image_channels, model.image_size)
-    try:
-        extractors.append(inception_features(find_inception(given.weights_dir), device))
-    except MissingWeightsError as missing:
-        left_out.append(str(missing))
-    return Instruments(names, model.image_channels, judge, extractors), left_out
+def _names(text: str) -> list[str]:
+    """Return the names of an option with several, separated by commas."""
+    names = [name.strip() for name in text.split(",")]
+    if not all(names):
+        raise argparse.ArgumentTypeError(f"must be names separated by commas, got '{text}'")
+    return names
 
 
-def _segmenter(model: GenerativeModule, given: argparse.Namespace, device: torch.device) -> MaskJudge | None:
-    """Return the segmenter that was asked for.
-
-    Raises:
-        CheckpointError: It cannot be used for this model.
-    """
-    from vedute.metrics.judge import load_mask_judge
-
-    if given.segmenter is None:
-        return None
-    if model.condition_kind != "image" or model.scale != 1 or model.condition_channels != 1:
-        raise CheckpointError(
-            f"{given.checkpoint} does not make images from masks: there is no mask for a segmenter to find. "
-            "Leave out --segmenter."
-        )
-    segmenter = load_mask_judge(given.segmenter, device)
-    if segmenter.image_channels != model.image_channels:
-        raise CheckpointError(
-            f"The segmenter takes images with {segmenter.image_channels} channels, the generator makes "
-            f"{model.image_channels}. Train a segmenter with data.image_channels {model.image_channels}."
-        )
-    return segmenter
+def _not_negative(text: str) -> int:
+    return 0 if text == "0" else positive(text)
 
 
 def _versions() -> dict[str, str]:

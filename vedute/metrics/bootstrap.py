@@ -79,7 +79,7 @@ def bootstrap(
         values[repeat] = float(statistic(*picked))
     if share is not None:
         values = value + (values - values.mean()) * (share / (1 - share)) ** 0.5
-    return _interval(value, values, level)
+    return interval_of(value, values, level)
 
 
 def bootstrap_mean(
@@ -106,20 +106,37 @@ def bootstrap_mean(
         DataError: There are fewer than two rows, or values that are no finite numbers.
         ValueError: A number is out of its range.
     """
-    values = values.detach().cpu().double()
     _check(repeats, level, (values,))
+    drawn = resampled_means(values, labels, repeats, seed)
+    return interval_of(class_mean(values, labels), drawn, level)
+
+
+def class_mean(values: Tensor, labels: Tensor | None = None) -> float:
+    """Return the mean of (N,) values, with (N,) classes the mean of the means of the classes."""
+    return float(torch.stack([group.mean() for group in _groups(values, labels)]).mean())
+
+
+def resampled_means(
+    values: Tensor, labels: Tensor | None = None, repeats: int = 1000, seed: int = 0
+) -> Tensor:
+    """Return :func:`class_mean` of values drawn with putting back inside each class, (repeats,) float64.
+
+    Raises:
+        DataError: Values are no finite numbers.
+    """
     if not values.isfinite().all():
         raise DataError(f"{int((~values.isfinite()).sum())} of {len(values)} values are no finite numbers.")
-    groups = (
-        [values]
-        if labels is None
-        else [values[labels.cpu() == label] for label in torch.unique(labels.cpu())]
-    )
-    means = sum(
-        (_resampled_means(group, repeats, seed + number) for number, group in enumerate(groups)),
-        start=torch.zeros(repeats, dtype=torch.float64),
-    ) / len(groups)
-    return _interval(float(torch.stack([group.mean() for group in groups]).mean()), means, level)
+    groups = _groups(values, labels)
+    drawn = (_resampled_means(group, repeats, seed + number) for number, group in enumerate(groups))
+    return sum(drawn, start=torch.zeros(repeats, dtype=torch.float64)) / len(groups)
+
+
+def _groups(values: Tensor, labels: Tensor | None) -> list[Tensor]:
+    values = values.detach().cpu().double()
+    if labels is None:
+        return [values]
+    labels = labels.cpu()
+    return [values[labels == label] for label in torch.unique(labels)]
 
 
 def frechet_interval(
@@ -152,7 +169,7 @@ def frechet_interval(
         return Interval(value, float("nan"), float("nan"))
     moved = _resampled_means(frechet_influence(first, second).cpu(), repeats, seed)
     moved += _resampled_means(frechet_influence(second, first).cpu(), repeats, seed + 1)
-    return _interval(value, (value + moved).clamp_min(0), level)
+    return interval_of(value, (value + moved).clamp_min(0), level)
 
 
 def _check(repeats: int, level: float, sets: tuple[Tensor, ...]) -> None:
@@ -176,8 +193,8 @@ def _draws(count: int, repeats: int, seed: int) -> Iterator[Tensor]:
         yield torch.randint(count, (min(step, repeats - start), count), generator=generator)
 
 
-def _interval(value: float, values: Tensor, level: float) -> Interval:
-    """Return the percentiles; NaN where any draw is."""
+def interval_of(value: float, values: Tensor, level: float = 0.95) -> Interval:
+    """Return a value with the percentiles of its draws, (repeats,) float64; NaN where any draw is."""
     ends = torch.tensor([(1 - level) / 2, (1 + level) / 2], dtype=torch.float64)
     low, high = values.quantile(ends).tolist()
     return Interval(value, low, high)

@@ -1,44 +1,69 @@
 """The quality card of one generator: its scores, each beside what real images get.
 
-Here: what is compared with what. Not here: networks and files (``vedute.cli.evaluate``), tables
-and pictures (``vedute.report.card``).
+Here: what a card holds, and its scores as plain values. Not here: how it is made
+(``vedute.metrics.make_card``), tables and pictures (``vedute.report.card``).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import NamedTuple
 
-import torch
 from torch import Tensor
 
-from vedute.errors import DataError
-from vedute.metrics.features import eight_bit
-from vedute.metrics.judge import MaskJudge
-from vedute.metrics.pairs import Pairs, measure_pairs
+from vedute.metrics.classification_score import ClassificationScores, ClassScore
+from vedute.metrics.memorisation import Memory
+from vedute.metrics.pairs import Pairs
 from vedute.metrics.quality import Quality
-from vedute.metrics.reconstruction import reconstruction_metrics, similarity_scales
-from vedute.metrics.sets import (
-    Instruments,
-    Measured,
-    distances,
-    diversities,
-    generated_batches,
-    matched_rows,
-    real_batches,
-    wanted_images,
-)
-from vedute.promises import Generator, ImageData
 
 SPLIT = "test"
 """The split that generated images are compared with."""
 
-Bar = Callable[[str, int], AbstractContextManager[Callable[[int], None]]]
-"""Shows a progress bar of a title and a number of images; yields what advances it."""
+Values = dict[str, float | None]
 
-_SHOWN = 8  # samples of each class for the picture
+
+@dataclass(frozen=True)
+class Settings:
+    """How much is generated and measured.
+
+    Attributes:
+        count: Images to generate per class; in total where there are no classes.
+        seed: Of the first image (the next count up) and of every choice of real images.
+        blocks: How often to generate, each time with the next seeds; real images are measured once.
+        batch_size: Images computed at a time.
+        train_images: At most so many training images are looked through for copies.
+        cas_images: At most so many images in each training of the classification accuracy score; 0: none.
+    """
+
+    count: int
+    seed: int = 0
+    blocks: int = 1
+    batch_size: int = 64
+    train_images: int = 20_000
+    cas_images: int = 2000
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """Images to look at, all (n, C, H, W) in [0, 1].
+
+    Attributes:
+        samples: Up to 8 generated images of each class, in order.
+        best: For each class the 8 images that the judge is most sure of; None: no judge, or no classes.
+        worst: Those that it finds least probable.
+        neighbours: Generated images, each followed by its nearest training image, the closest pairs first;
+            None: they could not be looked for.
+        neighbour_distances: Of each of these pairs.
+        neighbour_features: Name of the features in which they are near.
+    """
+
+    samples: Tensor
+    best: Tensor | None = None
+    worst: Tensor | None = None
+    neighbours: Tensor | None = None
+    neighbour_distances: list[float] = field(default_factory=list)
+    neighbour_features: str = ""
 
 
 @dataclass(frozen=True)
@@ -50,15 +75,25 @@ class Card:
         columns: Names of the K classes that the judge can recognise, the D first.
         quality: Of generated images; None: no judge.
         ceiling: Of all real test images under the same judge.
+        agreement: By ``generated`` and ``ceiling``, by ``mean_absolute_error`` and ``rank_correlation``: how
+            far the scores that a regressor reads are from those that were asked for (of real images:
+            given), by the score's name and as ``mean``; empty: no regressor.
         distances: Between generated and test images, by name.
-        floor: The same between training and test images, with as many images of each class.
+        manifold: Precision, recall, density, coverage of the same images, by name with the features'.
+        floor: Both between training and test images, with as many images of each class.
         diversity: By the name of the features ``generated``, ``real``, ``ratio``, see
             ``vedute.metrics.sets.diversities``.
+        two_sample: By the name of the features, for ``generated`` and for ``real`` (test) images beside
+            training images: see ``vedute.metrics.two_sample.TwoSampleTest``.
+        substitution: Classification accuracy score; None: there are no classes, or it was left out.
+        memory: By the name of the features: whether images are copies.
+        intervals: 95 % intervals of scores of the generated images by their names, as in ``repeats``.
         images: Number generated, number of test images, and number on each side of a distance.
-        reconstruction: psnr (dB), ssim, ms_ssim over the test images; None: the model has no encoder.
+        reconstruction: psnr (dB), ssim, ms_ssim over the test images, and what the latent code carries; None:
+            the model has no encoder.
         pairs: Generated images beside the real ones of the same condition images; None: the model's
             conditions are none.
-        samples: (n, C, H, W) in [0, 1], up to 8 generated images of each class, in order.
+        pictures: What to look at.
         repeats: By name (``q``, ``q/<class>``, ``fd_pixels``, ``diversity/pixels``, ...) each score of the
             generated images, once for each block of seeds; empty: there was one block. All other
             attributes are of the first block.
@@ -69,44 +104,41 @@ class Card:
     columns: list[str]
     quality: Quality | None
     ceiling: Quality | None
+    agreement: Mapping[str, Mapping[str, Mapping[str, float]]]
     distances: dict[str, float]
+    manifold: dict[str, float]
     floor: dict[str, float]
-    diversity: dict[str, dict[str, float | None]]
+    diversity: dict[str, Values]
+    two_sample: dict[str, dict[str, dict[str, float]]]
+    substitution: ClassificationScores | None
+    memory: dict[str, Memory]
+    intervals: dict[str, tuple[float, float]]
     images: tuple[int, int, int]
     reconstruction: dict[str, float] | None
-    samples: Tensor
+    pictures: Pictures
     pairs: Pairs | None = None
     repeats: dict[str, list[float]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
     def scores(self) -> dict[str, object]:
-        """Return the scores as plain values for JSON: each with what real images get and N."""
-        generated, test, each = self.images
-        quality, ceiling = self.quality, self.ceiling
-        return {
-            "quality": None
-            if quality is None or ceiling is None
-            else {
-                "generated": self._by_class(quality),
-                "ceiling": self._by_class(ceiling),
-                "images": {"generated": generated, "ceiling": test},
-            },
-            "confusion": None
-            if quality is None or ceiling is None
-            else {
-                "rows": self.classes,
-                "columns": self.columns,
-                "generated": quality.confusion.tolist(),
-                "ceiling": ceiling.confusion.tolist(),
-            },
-            "distances": {
-                name: {"generated": value, "floor": self.floor[name], "images_per_side": each}
-                for name, value in self.distances.items()
-            },
+        """Return the scores as plain values for JSON, each with what real images get and N; NaN as None."""
+        generated, test, _ = self.images
+        found: dict[str, object] = {
+            **self._qualities(),
+            "agreement": self.agreement or None,
+            "distances": self._beside_floor(self.distances),
+            "manifold": self._beside_floor(self.manifold),
             "diversity": {
-                name: {**values, "images": {"generated": generated, "real": test}}
+                name: {
+                    **values,
+                    "interval": self.intervals.get(f"diversity_ratio/{name}"),
+                    "images": {"generated": generated, "real": test},
+                }
                 for name, values in self.diversity.items()
             },
+            "two_sample": self.two_sample or None,
+            "cas": None if self.substitution is None else _substitution(self.substitution, self.classes),
+            "memorisation": {name: memory.scores() for name, memory in self.memory.items()} or None,
             "seeds": {
                 name: {"mean": mean, "half_range": half, "blocks": len(self.repeats[name])}
                 for name, (mean, half) in self.spread().items()
@@ -114,7 +146,15 @@ class Card:
             or None,
             "reconstruction": None
             if self.reconstruction is None
-            else {**self.reconstruction, "images": test},
+            else {
+                **self.reconstruction,
+                "interval": {
+                    name: self.intervals[f"reconstruction/{name}"]
+                    for name in self.reconstruction
+                    if f"reconstruction/{name}" in self.intervals
+                },
+                "images": test,
+            },
             "pairs": None
             if self.pairs is None
             else {
@@ -125,6 +165,7 @@ class Card:
                 "each": self.pairs.rows,
             },
         }
+        return {name: finite(value) for name, value in found.items()}
 
     def spread(self) -> dict[str, tuple[float, float]]:
         """Return mean and half the range of each generated score over the blocks of seeds."""
@@ -133,190 +174,66 @@ class Card:
             for name, values in self.repeats.items()
         }
 
-    def _by_class(self, quality: Quality) -> dict[str, float | None]:
-        values = [quality.mean, *quality.per_class]
+    def _qualities(self) -> dict[str, object]:
+        quality, ceiling = self.quality, self.ceiling
+        if quality is None or ceiling is None:
+            return {"quality": None, "confusion": None}
+        generated, test, _ = self.images
+        intervals = {"mean": self.intervals.get("q")}
+        intervals |= {name: self.intervals.get(f"q/{name}") for name in self.classes}
+        sides = {"generated": quality, "ceiling": ceiling}
         return {
-            name: None if value.isnan() else float(value)  # a class that the test split lacks
-            for name, value in zip(["mean", *self.classes], values, strict=True)
+            "quality": {
+                **{side: self._by_class(one.per_class) for side, one in sides.items()},
+                "top2": {side: self._by_class(one.top2) for side, one in sides.items()},
+                "interval": intervals,
+                "images": {"generated": generated, "ceiling": test},
+            },
+            "confusion": {
+                "rows": self.classes,
+                "columns": self.columns,
+                **{side: one.confusion.tolist() for side, one in sides.items()},
+            },
         }
 
-
-def make_card(
-    generator: Generator,
-    data: ImageData,
-    instruments: Instruments,
-    count: int,
-    seed: int,
-    batch_size: int,
-    bar: Bar,
-    blocks: int = 1,
-    segmenter: MaskJudge | None = None,
-) -> Card:
-    """Generate, measure and compare.
-
-    Args:
-        generator: In eval mode.
-        data: Its data set.
-        instruments: What to measure with; classes as the generator's.
-        count: Images to generate per class; in total where there are no classes.
-        seed: Of the first image (the next count up) and of every choice of real images.
-        batch_size: Images computed at a time.
-        bar: Shows progress.
-        blocks: How often to generate, each time with the next seeds; real images are measured once.
-        segmenter: Finds in generated images the masks that they were made from.
-
-    Raises:
-        DataError: Other classes than the generator's, images that are no numbers, or too few.
-    """
-    names = instruments.names
-    if names and data.condition_names != names:
-        raise DataError(
-            f"The data set has the classes {', '.join(data.condition_names)}, the model {', '.join(names)}: "
-            "give --data.root a data set with the model's classes."
-        )
-    _, wanted, seeds = wanted_images(generator, data, SPLIT, count, seed)
-    splits = (SPLIT, "train")
-    labels = [torch.from_numpy(data.labels(split)) if names else None for split in splits]
-    sizes = [len(seeds), *(data.size(split) for split in splits)]
-    rows, test_rows, train_rows = matched_rows([wanted, *labels], sizes, seed)
-    samples = _Samples(_first_of_each(wanted, len(seeds)))
-
-    def measure_generated(block: int) -> Measured:
-        condition, wanted, seeds = wanted_images(generator, data, SPLIT, count, seed + block * sizes[0])
-        kept = samples if block == 0 else _Samples(samples.rows[:0])
-        with bar("Generating", len(seeds)) as advance:
-            batches = generated_batches(generator, condition, wanted, seeds, batch_size)
-            return instruments.measure(_advancing(kept.taken_from(batches), advance))
-
-    def measure_real(title: str, split: str, rows: Tensor) -> Measured:
-        with bar(title, len(rows)) as advance:
-            batches = real_batches(data, split, rows, batch_size, bool(names))
-            return instruments.measure(_advancing(batches, advance))
-
-    generated = [measure_generated(block) for block in range(blocks)]
-    test = measure_real("Test images", SPLIT, torch.arange(sizes[1]))
-    train = measure_real("Training images", "train", train_rows)
-    extractors = instruments.extractors
-
-    scores = [
-        _Scored(
-            instruments.quality(block),
-            distances(block[rows], test[test_rows], extractors),
-            diversities(block, test, extractors, len(names)),
-        )
-        for block in generated
-    ]
-    quality, found, diversity = scores[0]
-    return Card(
-        classes=names,
-        columns=instruments.column_names,
-        quality=quality,
-        ceiling=instruments.quality(test),
-        distances=found,
-        floor=distances(train, test[test_rows], extractors),
-        diversity=diversity,
-        images=(sizes[0], sizes[1], len(rows)),
-        reconstruction=_reconstruction(generator, data, batch_size, bar) if generator.has_encoder else None,
-        samples=torch.cat(samples.images),
-        pairs=_pairs(generator, data, batch_size, bar, segmenter, seed),
-        repeats=_by_name(scores, names) if blocks > 1 else {},
-        notes=[
-            f"{extractor.frechet_name}: {len(rows)} images a side are not more than its {extractor.size} "
-            "features, so it says little on its own; read it beside its floor."
-            for extractor in extractors
-            if len(rows) <= extractor.size
-        ],
-    )
-
-
-class _Scored(NamedTuple):
-    """What one block of generated images gets."""
-
-    quality: Quality | None
-    distances: dict[str, float]
-    diversity: dict[str, dict[str, float | None]]
-
-    def values(self, names: list[str]) -> dict[str, float]:
-        """Return each score under its own name."""
-        found = dict(self.distances)
-        if self.quality is not None:
-            found["q"] = float(self.quality.mean)
-            found |= {
-                f"q/{name}": value for name, value in zip(names, self.quality.per_class.tolist(), strict=True)
+    def _beside_floor(self, values: Mapping[str, float]) -> dict[str, dict[str, object]]:
+        return {
+            name: {
+                "generated": value,
+                "floor": self.floor.get(name),
+                "interval": self.intervals.get(name),
+                "images_per_side": self.images[2],
             }
-        for name, sides in self.diversity.items():
-            if sides["generated"] is not None:
-                found[f"diversity/{name}"] = sides["generated"]
-        return found
+            for name, value in values.items()
+        }
+
+    def _by_class(self, values: Tensor) -> dict[str, float]:
+        return dict(zip(["mean", *self.classes], [float(values.nanmean()), *values.tolist()], strict=True))
 
 
-def _by_name(scores: Sequence[_Scored], names: list[str]) -> dict[str, list[float]]:
-    values = [block.values(names) for block in scores]
-    return {name: [block[name] for block in values] for name in values[0]}
+def finite(value: object) -> object:
+    """Return a value for JSON: numbers that are none as None, whatever holds them."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {name: finite(one) for name, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(one) for one in value]
+    return value
 
 
-Batches = Iterator[tuple[Tensor, Tensor | None]]
+def _substitution(scores: ClassificationScores, classes: list[str]) -> dict[str, object]:
+    def side(score: ClassScore) -> dict[str, object]:
+        return {
+            "accuracy": float(score.accuracy),
+            "low": float(score.low),
+            "high": float(score.high),
+            "per_class": dict(zip(classes, score.per_class().tolist(), strict=True)),
+        }
 
-
-def _advancing(batches: Batches, advance: Callable[[int], None]) -> Batches:
-    """Pass batches on, moving a bar after each."""
-    for image, label in batches:
-        yield image, label
-        advance(len(image))
-
-
-class _Samples:
-    """Keeps some of the generated images as they pass by, and refuses what are no images."""
-
-    def __init__(self, rows: Tensor) -> None:
-        self.rows = rows
-        self.images: list[Tensor] = []
-
-    def taken_from(self, batches: Batches) -> Batches:
-        start = 0
-        for image, label in batches:
-            if not image.isfinite().all():
-                raise DataError(
-                    "The model generates images that are no numbers (NaN or infinite): its training has "
-                    "diverged. Take an earlier checkpoint, or train with a lower learning rate."
-                )
-            here = self.rows[(self.rows >= start) & (self.rows < start + len(image))] - start
-            self.images.append(eight_bit(image[here.to(image.device)]).cpu())
-            start += len(image)
-            yield image, label
-
-
-def _first_of_each(labels: Tensor | None, count: int) -> Tensor:
-    """Return the rows of the first images of each class; the first of all without classes."""
-    if labels is None:
-        return torch.arange(min(count, _SHOWN * _SHOWN))
-    return torch.cat([torch.where(labels == label)[0][:_SHOWN] for label in range(int(labels.max()) + 1)])
-
-
-def _pairs(
-    generator: Generator,
-    data: ImageData,
-    batch_size: int,
-    bar: Bar,
-    segmenter: MaskJudge | None,
-    seed: int,
-) -> Pairs | None:
-    if generator.condition_kind != "image":
-        return None
-    with bar("Pairs", data.size(SPLIT)) as advance:
-        return measure_pairs(generator, data, SPLIT, batch_size, advance, segmenter, seed)
-
-
-def _reconstruction(generator: Generator, data: ImageData, batch_size: int, bar: Bar) -> dict[str, float]:
-    metrics = reconstruction_metrics(generator.image_size)
-    size = data.size(SPLIT)
-    with bar("Reconstructing", size) as advance, torch.inference_mode():
-        for start in range(0, size, batch_size):
-            batch = data.batch(SPLIT, range(start, min(start + batch_size, size)))
-            image = eight_bit(generator.reconstruct(batch.to(generator.device))).cpu()
-            metrics.update(image, batch.image)
-            advance(len(batch))
-    scores = {name: float(value) for name, value in metrics.compute().items()}
-    if "ms_ssim" in scores:
-        scores["ms_ssim_scales"] = similarity_scales(generator.image_size)
-    return scores
+    return {
+        "generated_to_real": side(scores.generated_to_real),
+        "real_to_generated": side(scores.real_to_generated),
+        "ceiling": side(scores.ceiling),
+        "training_images": int(scores.training_images),
+    }

@@ -16,6 +16,24 @@ from torchmetrics.utilities.data import dim_zero_cat
 _ROWS = 1024  # distances of so many images to all others are held at a time
 
 
+def mean_distances(features: Tensor) -> Tensor:
+    """Return the mean Euclidean distance of each image to all others, (N,) float64; empty for N < 2.
+
+    Args:
+        features: (N, F).
+    """
+    count = len(features)
+    if count < 2:
+        return torch.zeros(0, dtype=torch.float64, device=features.device)
+    centred = features.double() - features.double().mean(dim=0)  # smaller numbers, smaller rounding errors
+    parts = []
+    for start in range(0, count, _ROWS):
+        distance = torch.cdist(centred[start : start + _ROWS], centred)  # (n, N)
+        # An image's distance to itself is 0, but for a rounding error.
+        parts.append(distance.sum(dim=1) - distance.diagonal(offset=start))
+    return torch.cat(parts) / (count - 1)
+
+
 def mean_pairwise_distance(features: Tensor) -> Tensor:
     """Return the mean Euclidean distance over all pairs of different images.
 
@@ -27,16 +45,7 @@ def mean_pairwise_distance(features: Tensor) -> Tensor:
     Returns:
         () float64, at least 0; NaN where there is no pair.
     """
-    count = len(features)
-    if count < 2:
-        return torch.tensor(float("nan"), dtype=torch.float64, device=features.device)
-    centred = features.double() - features.double().mean(dim=0)  # smaller numbers, smaller rounding errors
-    total = torch.zeros((), dtype=torch.float64, device=features.device)
-    for start in range(0, count, _ROWS):
-        distance = torch.cdist(centred[start : start + _ROWS], centred)  # (n, N)
-        # An image's distance to itself is 0, but for a rounding error.
-        total += distance.sum() - distance.diagonal(offset=start).sum()
-    return total / (count * (count - 1))
+    return mean_distances(features).mean()
 
 
 class Diversity(Metric):

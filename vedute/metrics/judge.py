@@ -121,3 +121,29 @@ def judge_columns(judge: Judge, names: Sequence[str], image_channels: int) -> li
         )
     known = [judge.condition_names.index(name) for name in names]
     return known + [position for position in range(len(judge.condition_names)) if position not in known]
+
+
+def score_columns(judge: ScoreJudge, names: Sequence[str], image_channels: int) -> list[int]:
+    """Return the regressor's position of each score in ``names``.
+
+    Args:
+        judge: The regressor.
+        names: Scores of the generator that it shall read.
+        image_channels: Channels of the images that it shall read them from.
+
+    Raises:
+        CheckpointError: It lacks a score, or takes images with other channels.
+    """
+    missing = [name for name in names if name not in judge.condition_names]
+    if missing:
+        raise CheckpointError(
+            f"The regressor does not know the scores of {', '.join(missing)}: it knows "
+            f"{', '.join(judge.condition_names)}. Train one on the generator's data "
+            "(fit --config configs/regressor_cars.yaml)."
+        )
+    if judge.image_channels != image_channels:
+        raise CheckpointError(
+            f"The regressor takes images with {judge.image_channels} channels, the generator makes "
+            f"{image_channels}. Train a regressor with data.image_channels {image_channels}."
+        )
+    return [judge.condition_names.index(name) for name in names]

@@ -17,11 +17,13 @@ class Quality(NamedTuple):
         mean: () float64: mean of ``per_class`` over the classes that were asked for.
         per_class: (D,) float64 in [0, 1]: share recognised; NaN for a class never asked for.
         confusion: (D, K) int64: images of each class asked for (rows), by the class recognised.
+        top2: (D,) float64 in [0, 1]: share whose class is among the two most probable ones.
     """
 
     mean: Tensor
     per_class: Tensor
     confusion: Tensor
+    top2: Tensor
 
 
 class ClassifierQuality(Metric):
@@ -35,6 +37,7 @@ class ClassifierQuality(Metric):
     is_differentiable = False
     higher_is_better = True
     confusion: Tensor
+    among_two: Tensor
     _judge: Callable[[Tensor], Tensor] | None
 
     def __init__(
@@ -61,6 +64,7 @@ class ClassifierQuality(Metric):
         self.add_state(
             "confusion", torch.zeros(classes, len(self._columns), dtype=torch.int64), dist_reduce_fx="sum"
         )
+        self.add_state("among_two", torch.zeros(classes, dtype=torch.int64), dist_reduce_fx="sum")
 
     def update(self, image: Tensor, wanted: Tensor) -> None:
         """Judge images.
@@ -70,12 +74,19 @@ class ClassifierQuality(Metric):
             wanted: (N,) int64 in [0, D): the class that each image should show.
         """
         logits = image if self._judge is None else self._judge(image)
-        found = logits[:, self._columns].argmax(dim=1).to(self.confusion.device)
+        logits = logits[:, self._columns].to(self.confusion.device)
+        wanted = wanted.to(logits.device)
+        found = logits.argmax(dim=1)
         classes, columns = self.confusion.shape
-        cells = wanted.to(found.device) * columns + found
+        cells = wanted * columns + found
         self.confusion += torch.bincount(cells, minlength=classes * columns).view(classes, columns)
+        second = logits.topk(min(2, columns), dim=1).indices
+        self.among_two += torch.bincount(wanted[(second == wanted[:, None]).any(dim=1)], minlength=classes)
 
     def compute(self) -> Quality:
-        """Return Q per class, its mean, and the confusion matrix."""
-        per_class = self.confusion.diagonal().double() / self.confusion.sum(dim=1)
-        return Quality(per_class.nanmean(), per_class, self.confusion.clone())
+        """Return Q per class, its mean, the confusion matrix, and how often the class is among two."""
+        asked = self.confusion.sum(dim=1)
+        per_class = self.confusion.diagonal().double() / asked
+        return Quality(
+            per_class.nanmean(), per_class, self.confusion.clone(), self.among_two.double() / asked
+        )

@@ -19,7 +19,7 @@ from vedute.errors import DataError
 from vedute.metrics.distances import FrechetDistance, KernelDistance
 from vedute.metrics.diversity import Diversity
 from vedute.metrics.features import FeatureExtractor, eight_bit, judge_features
-from vedute.metrics.judge import Judge, judge_columns
+from vedute.metrics.judge import Judge, ScoreJudge, judge_columns, score_columns
 from vedute.metrics.quality import ClassifierQuality, Quality
 from vedute.promises import Generator, ImageData
 
@@ -33,26 +33,40 @@ class Instruments:
         image_channels: int,
         judge: Judge | None = None,
         extractors: Sequence[FeatureExtractor] = (),
+        regressor: ScoreJudge | None = None,
+        scored: Sequence[str] | None = None,
     ) -> None:
-        """Check that the judge fits the images.
+        """Check that the judges fit the images.
 
         Args:
             names: Names of the D classes that images are asked for; empty: no classes, no Q.
             image_channels: Channels of the images.
             judge: Recognises classes, and gives the features ``classifier``.
             extractors: Further features.
+            regressor: Reads scores, and gives the features ``regressor``.
+            scored: Names of the features that scores are of; None: all.
 
         Raises:
-            CheckpointError: The judge lacks a class or takes other channels.
+            CheckpointError: A judge takes other channels, or the classifier lacks a class.
         """
         self.names = list(names)
         self.judge = judge
-        self.extractors = list(extractors)
+        self.regressor = regressor
         self.columns: list[int] = []
         """The judge's positions of ``names``, then of classes that only the judge knows."""
+        self.measuring = list(extractors)
+        """All features that are computed."""
+        own = {extractor.name for extractor in extractors}
         if judge is not None:
             self.columns = judge_columns(judge, names, image_channels)
-            self.extractors.append(judge_features(judge))
+            if "classifier" not in own:
+                self.measuring.append(judge_features(judge))
+        if regressor is not None:
+            score_columns(regressor, [], image_channels)
+            if "regressor" not in own:
+                self.measuring.append(judge_features(regressor, "regressor"))
+        self.extractors = [one for one in self.measuring if scored is None or one.name in scored]
+        """Those that scores are of."""
 
     @property
     def column_names(self) -> list[str]:
@@ -60,17 +74,23 @@ class Instruments:
         return [self.judge.condition_names[column] for column in self.columns] if self.judge else []
 
     @torch.inference_mode()
-    def measure(self, batches: Iterable[tuple[Tensor, Tensor | None]]) -> Measured:
+    def measure(
+        self,
+        batches: Iterable[tuple[Tensor, Tensor | None]],
+        extractors: Sequence[FeatureExtractor] | None = None,
+    ) -> Measured:
         """Measure a set of images.
 
         Args:
             batches: Images (n, C, H, W) in [0, 1], rounded here to 8 bits, and (n,) int64 classes.
+            extractors: What to measure with; None: all.
         """
-        features: dict[str, list[Tensor]] = {extractor.name: [] for extractor in self.extractors}
+        used = self.measuring if extractors is None else extractors
+        features: dict[str, list[Tensor]] = {extractor.name: [] for extractor in used}
         labels: list[Tensor] = []
         for image, label in batches:
             image = eight_bit(image)
-            for extractor in self.extractors:
+            for extractor in used:
                 features[extractor.name].append(extractor.extract(image).float().cpu())
             if label is not None:
                 labels.append(label.cpu())
@@ -89,6 +109,28 @@ class Instruments:
         quality.update(self.judge.classify(features), measured.labels)
         found: Quality = quality.compute()
         return found
+
+    @torch.inference_mode()
+    def recognised(self, measured: Measured) -> Tensor | None:
+        """Return (N,) in [0, 1]: how probable the judge finds each image's class; None as above."""
+        if self.judge is None or measured.labels is None:
+            return None
+        features = measured.features["classifier"].to(self.judge.device)
+        probable = self.judge.classify(features)[:, self.columns].float().softmax(dim=1).cpu()
+        return probable.gather(1, measured.labels[:, None])[:, 0]
+
+    @torch.inference_mode()
+    def read_scores(self, measured: Measured, names: Sequence[str], image_channels: int) -> Tensor | None:
+        """Return (N, D) scores in their unit, as the regressor reads them; None: there is none.
+
+        Raises:
+            CheckpointError: It does not know one of the ``names``.
+        """
+        if self.regressor is None:
+            return None
+        columns = score_columns(self.regressor, names, image_channels)
+        features = measured.features["regressor"].to(self.regressor.device)
+        return self.regressor.in_units(self.regressor.score(features))[:, columns].float().cpu()
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,8 @@ import torch
 from torch import Tensor
 
 from vedute.batch import Condition
-from vedute.errors import ConfigurationError
 from vedute.metrics.features import resize
-from vedute.metrics.judge import Judge, ScoreJudge, judge_columns
+from vedute.metrics.judge import Judge, ScoreJudge, judge_columns, score_columns
 
 Ranker = Callable[[Tensor, Condition], Tensor]
 """From images (N, C, H, W) in [0, 1] and what was wanted to values (N,): higher is better."""
@@ -59,21 +58,9 @@ def score_ranker(
             deviations). ``high``: a high mean score, whatever was wanted.
 
     Raises:
-        ConfigurationError: The regressor does not fit the generator.
+        CheckpointError: The regressor does not fit the generator.
     """
-    missing = [name for name in names if name not in judge.condition_names]
-    if missing:
-        raise ConfigurationError(
-            f"The regressor does not know the scores of {', '.join(missing)}: it knows "
-            f"{', '.join(judge.condition_names)}. Train one on the generator's data "
-            "(fit --config configs/regressor_cars.yaml)."
-        )
-    if judge.image_channels != image_channels:
-        raise ConfigurationError(
-            f"The regressor takes images with {judge.image_channels} channels, the generator makes "
-            f"{image_channels}. Train a regressor with data.image_channels {image_channels}."
-        )
-    columns = [judge.condition_names.index(name) for name in names]
+    columns = score_columns(judge, names, image_channels)
     center, width = torch.tensor(list(mean)), torch.tensor(list(scale))
 
     def rank(image: Tensor, condition: Condition) -> Tensor:
