@@ -357,10 +357,13 @@ def test_training_logs_the_quality_of_the_averaged_weights(
         assert again[name] == pytest.approx(found[-1][name], rel=1e-3, abs=1e-4)
 
 
-def test_without_a_judge_training_logs_distances_of_pixels(tiny: Path, tmp_path: Path) -> None:
+def test_without_a_judge_training_logs_what_pixels_say(tiny: Path, tmp_path: Path) -> None:
     callback = "--trainer.callbacks+=vedute.callbacks.quality.GenerationMetrics"
-    run = fit("cvae_landscapes", tiny, tmp_path, *SMALL_CVAE, "--trainer.max_epochs", "1", callback)
-    assert "val/fd_pixels" in (run / "metrics.csv").read_text().splitlines()[0]
+    short = ["--trainer.max_epochs", "1", callback, "--trainer.callbacks.init_args.manifold", "true"]
+    run = fit("cvae_landscapes", tiny, tmp_path, *SMALL_CVAE, *short)
+    logged = (run / "metrics.csv").read_text().splitlines()[0]
+    assert "val/fd_pixels" in logged
+    assert all(f"val/{name}_details" in logged for name in ("precision", "recall", "density", "coverage"))
 
 
 def test_a_wrong_judge_ends_training_before_it_begins(

@@ -8,6 +8,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from vedute.callbacks.intervals import is_due
 from vedute.callbacks.measuring import measure_generated, measure_real, training_instruments
 from vedute.errors import ConfigurationError
+from vedute.metrics.fidelity import compare
 from vedute.metrics.sets import (
     Instruments,
     Measured,
@@ -27,7 +28,8 @@ class GenerationMetrics(Callback):
     ``val/fd_classifier``, ``val/kd_classifier``. Without one, or without classes: distances in
     the pixels of shrunken images, ``val/fd_pixels``, ``val/kd_pixels``, and in colours and details,
     ``val/fd_details``, ``val/kd_details`` (``vedute.metrics.details``). Distances are to
-    validation images, with as many on both sides.
+    validation images, with as many on both sides. ``manifold`` adds ``val/precision_...``,
+    ``val/recall_...``, ``val/density_...`` and ``val/coverage_...`` in the same features.
 
     A metric that decides ``best.ckpt`` must exist at every validation: set ``every_n_epochs``
     to 1 then.
@@ -40,6 +42,7 @@ class GenerationMetrics(Callback):
         count: int = 32,
         batch_size: int = 64,
         seed: int = 0,
+        manifold: bool = False,
     ) -> None:
         """Say what judges, when, and how many images.
 
@@ -49,6 +52,7 @@ class GenerationMetrics(Callback):
             count: Images per class; in total where there are no classes.
             batch_size: Images computed at a time.
             seed: Seed of the first image; the next count up.
+            manifold: Log precision, recall, density and coverage too (``val/recall_details``, ...).
 
         Raises:
             ConfigurationError: A number is below 1, or ``count`` below 2.
@@ -63,6 +67,7 @@ class GenerationMetrics(Callback):
         self.count = count
         self.batch_size = batch_size
         self.seed = seed
+        self.manifold = manifold
         # Plain attributes of a callback: none of this enters a checkpoint.
         self._instruments: Instruments | None = None
         self._real: Measured | None = None
@@ -96,7 +101,12 @@ class GenerationMetrics(Callback):
             self._real = measure_real(
                 trainer, pl_module, self._instruments, data, _SPLIT, chosen, self.batch_size
             )
-        scores = distances(generated[rows], self._real, self._instruments.extractors)
+        extractors = self._instruments.extractors
+        if self.manifold:
+            found = compare(generated[rows], self._real, extractors, intervals=False)
+            scores = {**found.distances, **found.manifold}
+        else:
+            scores = distances(generated[rows], self._real, extractors)
         quality = self._instruments.quality(generated)
         if quality is not None:
             scores["q"] = float(quality.mean)

@@ -17,8 +17,23 @@ from vedute.cli import program
 from vedute.cli.inference import VerbParser
 from vedute.files import cache_folder, weights_folder
 
-INCEPTION = "weights-inception-2015-12-05-6726825d.pth"
-"""The file that torch-fidelity's Inception network reads, and that FID and KID need."""
+_SCORE_WEIGHTS = (
+    (
+        "Inception weights",
+        "weights-inception-2015-12-05-6726825d.pth",
+        "FID and KID are",
+        "a release file of toshas/torch-fidelity on GitHub",
+    ),
+    (
+        "DINOv2 weights",
+        "dinov2_vits14_pretrain.pth",
+        "'evaluate --features dinov2' is",
+        "published with facebookresearch/dinov2",
+    ),
+    ("LPIPS weights", "alexnet-owt-7be5be79.pth", "LPIPS is", "published by torchvision"),
+)
+"""What is found, its file, what needs it, and who publishes it."""
+
 
 _LEAST_DISK_GIB = 5
 _PACKAGES = (
@@ -78,7 +93,7 @@ def main(args: Sequence[str]) -> int:
     )
     given = options.parse_args(list(args))
     findings = [finding for check in _CHECKS for finding in _checked(check)]
-    findings.append(inception(given.weights_dir))
+    findings += score_weights(given.weights_dir)
     findings += networks(given.weights_dir)
     broken = any(finding.state == "broken" for finding in findings)
     if given.json:
@@ -192,23 +207,25 @@ def _gibibytes(size: int) -> str:
     return f"{size / 2**30:.2f} GiB"
 
 
-def inception(folder: Path | None) -> Finding:
-    """Return whether the Inception weights are present, looked for where ``evaluate`` does.
+def score_weights(folder: Path | None) -> Iterator[Finding]:
+    """Yield which weights of scores are present, looked for where ``evaluate`` does.
 
     Args:
         folder: ``--weights-dir``; None: ``VEDUTE_WEIGHTS``.
     """
     own = weights_folder(folder)
     hub = Path(os.environ.get("TORCH_HOME") or "~/.cache/torch").expanduser() / "hub" / "checkpoints"
-    for place in (own, hub):
-        if place is not None and (place / INCEPTION).is_file():
-            return Finding("Inception weights", "ok", str(place / INCEPTION))
-    where = own if own is not None else hub
-    advice = (
-        f"FID and KID are left out until {INCEPTION} (a release file of toshas/torch-fidelity on GitHub) "
-        f"is in {where}; --weights-dir or VEDUTE_WEIGHTS name another folder."
-    )
-    return Finding("Inception weights", "missing", "not found", advice)
+    places = [place for place in (own, hub) if place is not None]
+    for name, file, use, source in _SCORE_WEIGHTS:
+        found = next((place / file for place in places if (place / file).is_file()), None)
+        if found is not None:
+            yield Finding(name, "ok", str(found))
+            continue
+        advice = (
+            f"{use} left out until {file} ({source}) is in {places[0]}; --weights-dir or VEDUTE_WEIGHTS name "
+            "another folder."
+        )
+        yield Finding(name, "missing", "not found", advice)
 
 
 def networks(folder: Path | None) -> Iterator[Finding]:

@@ -25,7 +25,9 @@ def find_instruments(
         ConfigurationError: Features that mean nothing, or need what was not given.
     """
     from vedute.metrics.extractors import Source, make_extractors
+    from vedute.metrics.features import MissingWeightsError
     from vedute.metrics.judge import Measuring, load_judge, load_score_judge, score_columns
+    from vedute.metrics.lpips import LEAST, perceptual_difference
     from vedute.metrics.sets import Instruments
 
     left_out: list[str] = []
@@ -58,7 +60,13 @@ def find_instruments(
     if not extractors:
         raise ConfigurationError(f"None of the features can be had: {' '.join(missing)}")
     scored = [extractor.name for extractor in extractors]
-    instruments = Instruments(names, model.image_channels, judge, extractors, regressor, scored)
+    difference = None
+    if (model.has_encoder or model.condition_kind == "image") and min(model.image_size) >= LEAST:
+        try:
+            difference = perceptual_difference(given.weights_dir, device)
+        except MissingWeightsError as absent:
+            missing.append(str(absent))
+    instruments = Instruments(names, model.image_channels, judge, extractors, regressor, scored, difference)
     return instruments, segmenter, [*left_out, *missing]
 
 

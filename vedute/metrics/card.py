@@ -159,6 +159,7 @@ class Card:
             if self.pairs is None
             else {
                 **self.pairs.scores,
+                "interval": self.pairs.intervals,
                 "crop": self.pairs.crop,
                 "overlap": self.pairs.overlap or None,
                 "images": test,

@@ -264,7 +264,10 @@ class _Maker:
         with self.bar("Reconstructing", size) as advance, torch.inference_mode():
             for batch in self._test_batches(step):
                 image = eight_bit(self.generator.reconstruct(batch.to(self.generator.device))).cpu()
-                for name, part in image_scores(image, batch.image).items():
+                scores = image_scores(image, batch.image)
+                if self.instruments.difference is not None:
+                    scores["lpips"] = self.instruments.difference(image, batch.image)
+                for name, part in scores.items():
                     values.setdefault(name, []).append(part)
                 advance(len(batch))
             found: dict[str, float] = {}
@@ -289,9 +292,18 @@ class _Maker:
             return None
         settings = self.settings
         with self.bar("Pairs", self.data.size(SPLIT)) as advance:
-            return measure_pairs(
-                self.generator, self.data, SPLIT, settings.batch_size, advance, self.segmenter, settings.seed
+            found = measure_pairs(
+                self.generator,
+                self.data,
+                SPLIT,
+                settings.batch_size,
+                advance,
+                self.segmenter,
+                settings.seed,
+                self.instruments.difference,
             )
+        self.intervals.update({f"pairs/{name}": ends for name, ends in found.intervals.items()})
+        return found
 
     # Pictures and repeats.
 

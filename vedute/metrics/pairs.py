@@ -17,8 +17,10 @@ from torch.nn import functional as F
 
 from vedute.losses.pixel import mean_squared_error, peak_signal_to_noise_ratio
 from vedute.losses.similarity import WINDOW, structural_similarity
+from vedute.metrics.bootstrap import bootstrap_mean
 from vedute.metrics.features import eight_bit
 from vedute.metrics.judge import MaskJudge
+from vedute.metrics.lpips import Difference
 from vedute.metrics.overlap import MaskOverlap
 from vedute.promises import Generator, ImageData
 from vedute.rows import beside_conditions
@@ -36,9 +38,11 @@ class Pairs:
 
     Attributes:
         scores: For ``generated`` and, where images are enlarged, ``bicubic`` and ``lanczos``: means over the
-            images of psnr (dB), ssim, and of colour images psnr_y, ssim_y on their luminance.
+            images of psnr (dB), ssim, of colour images psnr_y, ssim_y on their luminance, and lpips where
+            its weights are.
         overlap: Of the masks that a segmenter finds in ``generated`` and in ``real`` images: iou,
             pixel_accuracy; empty: no segmenter, or no masks.
+        intervals: 95 % intervals of the means of ``generated``.
         rows: For each image its row of the split and its own scores.
         crop: Pixels left out at each border, as is usual where images are enlarged: the scale; else 0.
         shown: (R * K, C, H, W) in [0, 1]: some conditions with what became of them.
@@ -47,6 +51,7 @@ class Pairs:
 
     scores: dict[str, dict[str, float]]
     overlap: dict[str, dict[str, float]]
+    intervals: dict[str, tuple[float, float]]
     rows: list[dict[str, float]]
     crop: int
     shown: Tensor
@@ -116,6 +121,7 @@ def measure_pairs(
     advance: Callable[[int], None],
     segmenter: MaskJudge | None = None,
     seed: int = 0,
+    difference: Difference | None = None,
 ) -> Pairs:
     """Make one image from each condition of a split, and compare it with the real one.
 
@@ -127,6 +133,7 @@ def measure_pairs(
         advance: Moves a progress bar.
         segmenter: Finds masks in images; the data's conditions must be masks then.
         seed: Seed of every image.
+        difference: Finds lpips.
     """
     size, crop = data.size(split), generator.scale if generator.scale > 1 else 0
     parts: dict[str, dict[str, list[Tensor]]] = {}
@@ -141,7 +148,10 @@ def measure_pairs(
         if generator.scale > 1 and condition.image is not None:
             images = {**interpolated(condition.image, generator.scale), **images}
         for way, image in images.items():
-            for name, values in pair_scores(image.to(batch.image), batch.image, crop).items():
+            found_of_each = pair_scores(image.to(batch.image), batch.image, crop)
+            if difference is not None:
+                found_of_each["lpips"] = difference(image, batch.image)
+            for name, values in found_of_each.items():
                 parts.setdefault(way, {}).setdefault(name, []).append(values.cpu())
         if segmenter is not None and condition.image is not None:
             for name, image in ((GENERATED, made), ("real", batch.image)):
@@ -162,6 +172,12 @@ def measure_pairs(
         overlap={
             name: {key: float(value) for key, value in overlap.compute().items()}
             for name, overlap in overlaps.items()
+        },
+        intervals={
+            name: (interval.low, interval.high)
+            for name, interval in (
+                (name, bootstrap_mean(values)) for name, values in whole[GENERATED].items()
+            )
         },
         rows=[
             {"row": row, **{name: round(float(value[row]), 4) for name, value in whole[GENERATED].items()}}

@@ -20,6 +20,7 @@ from vedute.metrics.distances import FrechetDistance, KernelDistance
 from vedute.metrics.diversity import Diversity
 from vedute.metrics.features import FeatureExtractor, eight_bit, judge_features
 from vedute.metrics.judge import Judge, ScoreJudge, judge_columns, score_columns
+from vedute.metrics.lpips import Difference
 from vedute.metrics.quality import ClassifierQuality, Quality
 from vedute.promises import Generator, ImageData
 
@@ -35,6 +36,7 @@ class Instruments:
         extractors: Sequence[FeatureExtractor] = (),
         regressor: ScoreJudge | None = None,
         scored: Sequence[str] | None = None,
+        difference: Difference | None = None,
     ) -> None:
         """Check that the judges fit the images.
 
@@ -45,6 +47,7 @@ class Instruments:
             extractors: Further features.
             regressor: Reads scores, and gives the features ``regressor``.
             scored: Names of the features that scores are of; None: all.
+            difference: Finds how different two images look (LPIPS).
 
         Raises:
             CheckpointError: A judge takes other channels, or the classifier lacks a class.
@@ -52,6 +55,7 @@ class Instruments:
         self.names = list(names)
         self.judge = judge
         self.regressor = regressor
+        self.difference = difference
         self.columns: list[int] = []
         """The judge's positions of ``names``, then of classes that only the judge knows."""
         self.measuring = list(extractors)

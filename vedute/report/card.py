@@ -10,7 +10,7 @@ from vedute.metrics.card import Card
 from vedute.metrics.pairs import GENERATED, Pairs
 from vedute.metrics.quality import Quality
 
-_NAMES = {"psnr": "PSNR (dB)", "ssim": "SSIM", "ms_ssim": "MS-SSIM"}
+_NAMES = {"psnr": "PSNR (dB)", "ssim": "SSIM", "ms_ssim": "MS-SSIM", "lpips": "LPIPS (0: equal)"}
 _CODES = {
     "active_units": "active latent units",
     "kl": "KL of the code (nats an image)",
@@ -183,7 +183,8 @@ class _CardTable:
             beside = ", ".join(f"{way} {pairs.scores[way][name]:.4g}" for way in others)
             kind, _, channel = name.partition("_")
             title = _NAMES[kind] + (" of Y" if channel else "")
-            self._row(f"pairs, {title}" + (f" ({beside})" if beside else ""), f"{value:.4g}", "", test)
+            title = f"pairs, {title}" + (f" ({beside})" if beside else "")
+            self._row(title, f"{value:.4g}", "", test, f"pairs/{name}")
         if pairs.overlap:
             mine, real = (pairs.overlap[side]["iou"] for side in (GENERATED, "real"))
             self._row("IoU of masks found again", f"{100 * mine:.1f} %", f"{100 * real:.1f} %", test)
