@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from vedute.metrics.kept import check_features
+from vedute.metrics.checks import check_features
 
 _ROWS = 4096  # added to a triangular factor at a time
 

@@ -62,11 +62,15 @@ class KeptRows(Metric):
             raise ValueError(
                 f"{type(self).__name__} got {bad} of {len(rows)} rows with NaN or infinite values"
             )
+
+        def sides(shape: Tensor) -> str:
+            return " x ".join(map(str, shape.tolist()[: rows.ndim - 1]))
+
         shape = torch.tensor([*rows.shape[1:], 1, 1][:3], device=self.row_shape.device)
         if self.row_shape.any() and not torch.equal(self.row_shape, shape):
             raise ValueError(
-                f"{type(self).__name__} expects {wanted} of one shape: {self.row_shape.tolist()} came first, "
-                f"then {shape.tolist()}"
+                f"{type(self).__name__} expects {wanted} of one shape: {sides(self.row_shape)} came first, then "
+                f"{sides(shape)}"
             )
         self.row_shape = shape
         rows = rows.detach().to(self.device)

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from vedute.metrics.kept import KeptFeatures, check_features
+from vedute.metrics.checks import check_features
+from vedute.metrics.kept_rows import KeptRows
 from vedute.metrics.neighbours import Blocks, exact_products, exact_squared, nearest
 
 _DENSE = 32  # a block with more unsure pairs than one in so many is computed again in float64
@@ -95,7 +96,7 @@ def neighbourhoods(
     return Neighbourhoods(precise, counts / density_k, recalled, covered)
 
 
-class Manifold(KeptFeatures):
+class Manifold(KeptRows):
     """Improved precision and recall, density and coverage of generated images, in given features.
 
     The neighbourhood of an image is the ball up to its k-th nearest neighbour in its own set.
@@ -134,13 +135,13 @@ class Manifold(KeptFeatures):
         """
         if min(k, density_k) < 1:
             raise ValueError(f"Manifold needs k and density_k of at least 1, got {k} and {density_k}")
-        super().__init__(("real", "generated"), sync_on_compute)
+        super().__init__(torch.float32, sync_on_compute)
         self._k = k
         self._density_k = density_k
 
     def update(self, features: Tensor, real: bool) -> None:
         """Add features (n, F) to one of the sets."""
-        self.keep("real" if real else "generated", features)
+        self.keep(features, int(real), None, None)
 
     def compute(self) -> dict[str, Tensor]:
         """Return ``precision``, ``recall``, ``density`` and ``coverage``, () float64 each.
@@ -148,7 +149,8 @@ class Manifold(KeptFeatures):
         Raises:
             DataError: A set has too few images, or features are no finite numbers.
         """
-        return neighbourhoods(self.kept("real"), self.kept("generated"), self._k, self._density_k).scores()
+        generated, real = (self.kept(which)[0] for which in range(2))
+        return neighbourhoods(real, generated, self._k, self._density_k).scores()
 
 
 class _Inside:

@@ -12,11 +12,13 @@ from dataclasses import dataclass, fields
 import torch
 from torch import Tensor
 
+from vedute.metrics.checks import check_features
 from vedute.metrics.frechet import frechet_distance
-from vedute.metrics.kept import KeptFeatures, check_features
+from vedute.metrics.kept_rows import KeptRows
 from vedute.metrics.neighbours import nearest
 
 _CLOSE = 0.01  # the quantile of real distances below which a distance is called close
+_SETS = ("train", "held_out", "generated")
 _LEAST = 100  # images without which there is no such quantile
 
 Pairs = list[tuple[int, int, float]]
@@ -138,7 +140,7 @@ def memorisation(
     )
 
 
-class Memorisation(KeptFeatures):
+class Memorisation(KeptRows):
     """Whether generated images lie nearer to training images than unseen real images do.
 
     Catches copies, whole or slightly changed, and a generator that repeats itself. What it cannot see: copies
@@ -174,7 +176,7 @@ class Memorisation(KeptFeatures):
             seed: Of the choice of as many images from larger sets.
             sync_on_compute: Whether several processes that each saw a part join their parts.
         """
-        super().__init__(("train", "held_out", "generated"), sync_on_compute)
+        super().__init__(torch.float32, sync_on_compute)
         self._pairs = pairs
         self._frechet = frechet
         self._seed = seed
@@ -185,9 +187,9 @@ class Memorisation(KeptFeatures):
         Raises:
             ValueError: There is no such set.
         """
-        if kind not in ("train", "held_out", "generated"):
-            raise ValueError(f"Memorisation has the sets train, held_out and generated, no '{kind}'")
-        self.keep(kind, features)
+        if kind not in _SETS:
+            raise ValueError(f"Memorisation has the sets {', '.join(_SETS)}, no '{kind}'")
+        self.keep(features, _SETS.index(kind), None, None)
 
     def compute(self) -> dict[str, Tensor]:
         """Return the scores of :class:`Memory`, () float64 each, ``closest`` and ``twins``, (P, 3) float64.
@@ -197,7 +199,7 @@ class Memorisation(KeptFeatures):
         Raises:
             DataError: A set has fewer than two images, or features are no finite numbers.
         """
-        sets = (self.kept(name) for name in ("train", "held_out", "generated"))
+        sets = (self.kept(which)[0] for which in range(len(_SETS)))
         found = memorisation(*sets, pairs=self._pairs, frechet=self._frechet, seed=self._seed)
         values = {name: torch.tensor(value, dtype=torch.float64) for name, value in found.scores().items()}
         for name, rows in (("closest", found.closest), ("twins", found.twins)):

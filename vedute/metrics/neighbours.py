@@ -19,7 +19,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from vedute.metrics.kept import check_features
+from vedute.metrics.checks import check_features
 
 _SPARE = 8  # candidates beyond k, so that rounding rarely leaves a neighbour out
 _REFERENCE_BYTES = 16 * 2**20  # of a block of references
