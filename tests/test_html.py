@@ -13,7 +13,7 @@ from PIL import Image
 from vedute.report.html import Notice, Page, Picture, data_uri, megabytes
 from vedute.report.plots import histogram, matrix, scatter
 
-VOID = {"meta", "img", "br", "link"}
+VOID = {"meta", "img", "br", "link", "wbr"}
 
 
 class Nesting(HTMLParser):

@@ -182,7 +182,7 @@ def test_what_cannot_be_used_is_refused_with_numbers() -> None:
     metric.update(features(12, 1), real=True)
     with pytest.raises(ValueError, match="20 images of each set, got 30 generated and 12 real"):
         metric.compute()
-    with pytest.raises(ValueError, match=r"\[10, 1, 1\] came first, then \[11, 1, 1\]"):
+    with pytest.raises(ValueError, match="10 came first, then 11"):
         metric.update(features(5, 0, size=11), real=True)
     with pytest.raises(ValueError, match="1 of 3 rows with NaN"):
         metric.update(torch.tensor([[1.0] * 10, [float("nan")] * 10, [2.0] * 10]), real=True)

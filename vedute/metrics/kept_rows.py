@@ -69,8 +69,8 @@ class KeptRows(Metric):
         shape = torch.tensor([*rows.shape[1:], 1, 1][:3], device=self.row_shape.device)
         if self.row_shape.any() and not torch.equal(self.row_shape, shape):
             raise ValueError(
-                f"{type(self).__name__} expects {wanted} of one shape: {sides(self.row_shape)} came first, then "
-                f"{sides(shape)}"
+                f"{type(self).__name__} expects {wanted} of one shape: {sides(self.row_shape)} came first, "
+                f"then {sides(shape)}"
             )
         self.row_shape = shape
         rows = rows.detach().to(self.device)

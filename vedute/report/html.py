@@ -174,6 +174,10 @@ class Page:
             items.append(f'<div class="pair"><p>{escape(title)}</p><div class="two">{both}</div></div>')
         self._body.append(f'<div class="pairs">{"".join(items)}</div>')
 
+    def add(self, piece: str) -> None:
+        """Add a piece that is HTML already, with its text escaped."""
+        self._body.append(piece)
+
     def render(self, footer: str = "") -> str:
         """Return the page.
 

@@ -14,13 +14,17 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 # Stand-ins, which become the page's colours.
-_INK, _FAINT, _LINE = "#010203", "#010204", "#010205"
+INK, FAINT, _LINE = "#010203", "#010204", "#010205"
 _SERIES = ("#010211", "#010212", "#010213", "#010214")
+RUNS = tuple(f"#01022{number}" for number in range(1, 9))
+"""Stand-ins of the colours of runs in comparisons."""
+
 _COLOURS = {
-    _INK: "var(--ink)",
-    _FAINT: "var(--faint)",
+    INK: "var(--ink)",
+    FAINT: "var(--faint)",
     _LINE: "var(--line)",
     **{stand_in: f"var(--series-{number})" for number, stand_in in enumerate(_SERIES, 1)},
+    **{stand_in: f"var(--run-{number})" for number, stand_in in enumerate(RUNS, 1)},
 }
 _WIDTH, _HEIGHT = 4.7, 3.0  # inches: text keeps its size on a phone's width
 _MOST_MARKS = 2000  # beyond, a scatter plot is drawn as pixels: the page stays small
@@ -49,7 +53,7 @@ def histogram(
         low, high = (low / 1.5, high * 1.5) if logarithmic else (low - 0.5, high + 0.5)
     edges = np.geomspace(low, high, bins + 1) if logarithmic else np.linspace(low, high, bins + 1)
     edges[0], edges[-1] = low, high  # geomspace may round to within the values
-    figure, axes = _figure()
+    figure, axes = new_figure()
     bottom = np.zeros(bins)
     for (title, own), colour in zip(series, _SERIES, strict=False):
         counts, _ = np.histogram(own, edges)
@@ -60,12 +64,12 @@ def histogram(
         steps = (1.0, 2.0, 5.0) if high < 300 * low else (1.0,)
         axes.xaxis.set_major_locator(mpl.ticker.LogLocator(subs=steps, numticks=12))
         axes.xaxis.set_minor_locator(mpl.ticker.NullLocator())
-        axes.xaxis.set_major_formatter(_thousands())
+        axes.xaxis.set_major_formatter(thousands())
     axes.set_xlim(low, high)
     axes.set_xlabel(label)
     axes.set_ylabel("images")
     _legend(axes, len(series))
-    return _svg(figure)
+    return as_svg(figure)
 
 
 def scatter(
@@ -80,7 +84,7 @@ def scatter(
         labels: What x and y are.
         mark: A point to be marked with a cross: its title, x and y.
     """
-    figure, axes = _figure()
+    figure, axes = new_figure()
     for (title, x, y), colour in zip(series, _SERIES, strict=False):
         points, counts = np.unique(np.stack([x, y], axis=1), axis=0, return_counts=True)
         many = len(points) > _MOST_MARKS
@@ -95,13 +99,13 @@ def scatter(
             rasterized=many,
         )
     if mark is not None:
-        axes.scatter([mark[1]], [mark[2]], marker="+", s=120, color=_INK, linewidths=1.5, label=mark[0])
+        axes.scatter([mark[1]], [mark[2]], marker="+", s=120, color=INK, linewidths=1.5, label=mark[0])
     axes.set_xlim(left=0)
     axes.set_ylim(bottom=0)
     axes.set_xlabel(labels[0])
     axes.set_ylabel(labels[1])
     _legend(axes, len(series) + (mark is not None))
-    return _svg(figure)
+    return as_svg(figure)
 
 
 def matrix(values: NDArray[np.floating], names: Sequence[str], low: float = -1, high: float = 1) -> str:
@@ -115,7 +119,7 @@ def matrix(values: NDArray[np.floating], names: Sequence[str], low: float = -1, 
     """
     count = len(names)
     side = max(_HEIGHT, 0.45 * count + 1)
-    figure, axes = _figure(side + 0.8, side)
+    figure, axes = new_figure(side + 0.8, side)
     axes.imshow(values, cmap="RdBu_r", vmin=low, vmax=high, alpha=0.85)
     axes.set_xticks(range(count), names, rotation=40, ha="right", rotation_mode="anchor")
     axes.set_yticks(range(count), names)
@@ -127,10 +131,11 @@ def matrix(values: NDArray[np.floating], names: Sequence[str], low: float = -1, 
             strong = abs(value - middle) > 0.6 * half
             colour = "#ffffff" if strong else "#222222"
             axes.text(column, row, f"{value:.2f}", ha="center", va="center", color=colour, fontsize=9)
-    return _svg(figure)
+    return as_svg(figure)
 
 
-def _figure(width: float = _WIDTH, height: float = _HEIGHT) -> tuple[Figure, Axes]:
+def new_figure(width: float = _WIDTH, height: float = _HEIGHT) -> tuple[Figure, Axes]:
+    """Return a figure with axes in the colours of the page, sides in inches."""
     figure = Figure(figsize=(width, height), layout="constrained")
     figure.patch.set_alpha(0)
     axes = figure.add_subplot()
@@ -138,27 +143,28 @@ def _figure(width: float = _WIDTH, height: float = _HEIGHT) -> tuple[Figure, Axe
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
     for side in ("left", "bottom"):
-        axes.spines[side].set_color(_FAINT)
-    axes.tick_params(colors=_FAINT, labelsize=10)
-    axes.xaxis.label.set(color=_INK, fontsize=11)
-    axes.yaxis.label.set(color=_INK, fontsize=11)
+        axes.spines[side].set_color(FAINT)
+    axes.tick_params(colors=FAINT, labelsize=10)
+    axes.xaxis.label.set(color=INK, fontsize=11)
+    axes.yaxis.label.set(color=INK, fontsize=11)
     axes.grid(True, axis="y", color=_LINE, linewidth=0.6)
     axes.set_axisbelow(True)
-    axes.yaxis.set_major_formatter(_thousands())
-    axes.xaxis.set_major_formatter(_thousands())
+    axes.yaxis.set_major_formatter(thousands())
+    axes.xaxis.set_major_formatter(thousands())
     return figure, axes
 
 
-def _thousands() -> mpl.ticker.Formatter:
+def thousands() -> mpl.ticker.Formatter:
+    """Return what writes numbers at ticks: no powers of ten, commas between thousands."""
     return mpl.ticker.FuncFormatter(lambda value, _: f"{value:,.6g}")
 
 
 def _legend(axes: Axes, entries: int) -> None:
     if entries > 1:
-        axes.legend(frameon=False, fontsize=10, labelcolor=_INK)
+        axes.legend(frameon=False, fontsize=10, labelcolor=INK)
 
 
-def _svg(figure: Figure) -> str:
+def as_svg(figure: Figure) -> str:
     """Return the figure as SVG without addresses, sized by the page."""
     buffer = io.StringIO()
     # Text stays text; the same figure gives the same identifiers.

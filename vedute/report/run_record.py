@@ -1,15 +1,17 @@
 """What a run folder says about its run: model, cost, validation values, quality card.
 
-Here: reading one folder. Not here: tables over several runs (``vedute.report.landscape_table``).
+Here: reading one folder. Not here: several runs beside each other
+(``vedute.report.landscape_table``, ``vedute.report.comparison``).
 """
 
 from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import yaml
 from torch import nn
@@ -27,6 +29,8 @@ EVALUATION = "evaluation.json"
 _REPEATS_DIFFER = ("seed_everything", "ckpt_path")
 _PLACES = ("default_root_dir", "logger")
 
+_Read = TypeVar("_Read")
+
 
 @dataclass(frozen=True)
 class RunRecord:
@@ -37,6 +41,7 @@ class RunRecord:
         configuration: Name of its configuration.
         number: Number of the run of this configuration; empty: the folder was taken elsewhere.
         settings: Its whole configuration, without seed and places: equal for repeats of one run.
+        configured: Its whole configuration; where config.yaml is missing, what the checkpoint says.
         checkpoint: Its best checkpoint.
         module: The model on the meta device: sizes and options, no numbers.
         options: Constructor arguments of the model.
@@ -51,6 +56,7 @@ class RunRecord:
     configuration: str
     number: str
     settings: str
+    configured: Mapping[str, object]
     checkpoint: Path
     module: nn.Module
     options: Mapping[str, object]
@@ -75,13 +81,17 @@ class RunRecord:
         return found
 
 
-def read_run(folder: Path) -> RunRecord:
+def read_run(folder: Path, problems: list[str] | None = None) -> RunRecord:
     """Read a run folder.
+
+    Args:
+        folder: The folder.
+        problems: Takes a line for each damaged file, which then counts as missing; None: they are errors.
 
     Raises:
         ConfigurationError: It is no run folder.
         CheckpointError: Its checkpoint cannot be used, or holds no generator.
-        DataError: Its metrics or its card are damaged.
+        DataError: Its configuration, its metrics or its card are damaged, and ``problems`` is None.
     """
     checkpoint = folder / CHECKPOINTS / "best.ckpt"
     if not checkpoint.is_file():
@@ -99,19 +109,31 @@ def read_run(folder: Path) -> RunRecord:
     numbered = absolute.name.isdigit()
     options, data = described["model"]["init_args"], described["data"]["init_args"]
     assert isinstance(options, dict) and isinstance(data, dict)
+
+    def whole(read: Callable[[], _Read], missing: _Read) -> _Read:
+        try:
+            return read()
+        except DataError as error:
+            if problems is None:
+                raise
+            problems.append(str(error))
+            return missing
+
+    configured = whole(lambda: _configured(folder), None)
     return RunRecord(
         folder=folder,
         configuration=absolute.parent.name if numbered else absolute.name,
         number=absolute.name if numbered else "",
-        settings=_settings(folder, described),
+        settings=_repeatable(described if configured is None else configured),
+        configured=described if configured is None else configured,
         checkpoint=checkpoint,
         module=module,
         options=options,
         data=(str(described["data"]["class_path"]), data),
         cost=training_cost(load_checkpoint(last) if last.is_file() else content),
         best_epoch=_finished_epochs(content),
-        values=_values(folder / METRICS, content),
-        evaluation=_evaluation(folder / EVALUATION),
+        values=whole(lambda: _values(folder / METRICS, content), {}),
+        evaluation=whole(lambda: _evaluation(folder / EVALUATION), None),
     )
 
 
@@ -158,20 +180,26 @@ def _no_run(folder: Path) -> str:
     return f"{folder} is no run folder (it has no {CHECKPOINTS}/best.ckpt): {wanted}."
 
 
-def _settings(folder: Path, described: Mapping[str, object]) -> str:
-    """Return the configuration as text, without what repeats of one run differ in."""
+def _configured(folder: Path) -> Mapping[str, object] | None:
+    """Return the configuration of a run; None: there is none."""
     path = folder / CONFIG
-    settings: object = described
-    if path.is_file():
-        try:
-            settings = yaml.safe_load(path.read_text(encoding="utf-8"))
-        except (yaml.YAMLError, UnicodeDecodeError) as error:
-            raise DataError(f"{path} is damaged: {str(error).splitlines()[0]}.") from error
-    if isinstance(settings, dict):
-        settings = {name: value for name, value in settings.items() if name not in _REPEATS_DIFFER}
-        trainer = settings.get("trainer")
-        if isinstance(trainer, dict):
-            settings["trainer"] = {name: value for name, value in trainer.items() if name not in _PLACES}
+    if not path.is_file():
+        return None
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise DataError(f"{path} is damaged: {str(error).splitlines()[0]}.") from error
+    if not isinstance(content, dict):
+        raise DataError(f"{path} is damaged: it holds no settings.")
+    return content
+
+
+def _repeatable(configured: Mapping[str, object]) -> str:
+    """Return a configuration as text, without what repeats of one run differ in."""
+    settings = {name: value for name, value in configured.items() if name not in _REPEATS_DIFFER}
+    trainer = settings.get("trainer")
+    if isinstance(trainer, dict):
+        settings["trainer"] = {name: value for name, value in trainer.items() if name not in _PLACES}
     return json.dumps(settings, sort_keys=True, default=str)
 
 
