@@ -216,7 +216,7 @@ def megabytes(count: float) -> str:
 
 def _image(picture: Picture) -> str:
     text = escape(f"{picture.label} {picture.text}".strip(), quote=True)
-    return f'<img src="{picture.source}" alt="{text}" title="{text}" loading="lazy">'
+    return f'<img src="{picture.source}" alt="{text}" title="{text}">'
 
 
 def _number(value: float) -> str:
