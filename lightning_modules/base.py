@@ -227,6 +227,9 @@ class GenerativeModule(ImageModule):
     stochastic: ClassVar[bool] = True
     """Whether several images are made under one condition; if not, seeds change nothing."""
 
+    embeds_noise: ClassVar[bool] = False
+    """Whether ``embed`` returns noise, of about one length, rather than vectors of any length."""
+
     decodes_condition: ClassVar[bool] = True
     """Whether ``decode`` looks at the condition: an image can be decoded under another one then."""
 

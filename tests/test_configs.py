@@ -18,14 +18,18 @@ SMALLER = {
 }
 """Options of networks that would write gigabytes of checkpoints even at 32 pixels."""
 
+FLOW = ["--model.sampler.steps", "1", "--model.sampler.solver", "euler"]
+"""One step an image: what many steps make of it is tested elsewhere."""
+
 
 @pytest.mark.parametrize("config", CONFIGS)
 def test_a_config_trains_two_steps_and_leaves_a_whole_run(config: str, tmp_path: Path) -> None:
     small = "--data.image_size 32 --data.batch_size 8 --trainer.limit_train_batches 2"
     short = "--trainer.max_epochs 1 --trainer.limit_val_batches 1 --trainer.enable_progress_bar false"
     network = [f"--model.network.init_args.{option}" for option in SMALLER.get(config, [])]
+    flow = FLOW if "flow" in config else []
     place = ["--trainer.default_root_dir", str(tmp_path)]
-    options = [*small.split(), *short.split(), *" ".join(network).split(), *place]
+    options = [*small.split(), *short.split(), *" ".join(network).split(), *flow, *place]
     assert main(["fit", "--config", str(ROOT / "configs" / config), *options]) == 0
     run = tmp_path / "runs" / Path(config).stem / "0"
     assert (run / "config.yaml").is_file() and (run / "metrics.csv").is_file()

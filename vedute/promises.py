@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from vedute.batch import Batch, Condition, ConditionKind
+from vedute.sampling.flow_sampler import FlowSampler
 
 
 @runtime_checkable
@@ -68,6 +69,16 @@ class LatentGenerator(Generator, Protocol):
 
     def decode(self, latents: Tensor, condition: Condition) -> Tensor:
         """Return (N, C, H, W) in [0, 1] for latent vectors (N, D) as ``embed`` gives them."""
+
+
+@runtime_checkable
+class HasSampler(Protocol):
+    """A generator that follows a flow; see ``lightning_modules.flow_matching``."""
+
+    sampler: FlowSampler
+
+    def set_sampler(self, sampler: FlowSampler, guide: Generator | None = None) -> None:
+        """Choose how images are made from now on, and which model to be guided away from."""
 
 
 @runtime_checkable

@@ -139,6 +139,73 @@ class WarmupCosine:
         return self.final + (1 - self.final) * 0.5 * (1 + math.cos(math.pi * min(done, 1.0)))
 
 
+class SigmoidFall:
+    """From 1 to 0 along a sigmoid between two shares of a run.
+
+    Source: the curriculum of Zhang et al. 2025 (alpha-Flow), https://arxiv.org/abs/2510.20771.
+    """
+
+    def __init__(self, start: float = 0.0, end: float = 1.0, steepness: float = 25.0) -> None:
+        """Say where and how steeply.
+
+        Args:
+            start: Share of the run before which it is 1, or nearly so.
+            end: Share of the run from which it is 0, or nearly so.
+            steepness: Of the sigmoid, per whole run.
+
+        Raises:
+            ConfigurationError: A number is out of its range.
+        """
+        if not 0 <= start < end <= 1 or steepness <= 0:
+            raise ConfigurationError(
+                f"SigmoidFall needs 0 <= start < end <= 1 and a steepness above 0, got {start:g}, {end:g}, "
+                f"{steepness:g}."
+            )
+        self.start, self.end, self.steepness = start, end, steepness
+
+    def __call__(self, progress: Progress) -> float:
+        """Return the value at a place of the run."""
+        if progress.fraction >= self.end or progress.fraction < self.start:
+            return float(progress.fraction < self.start)
+        middle = (self.start + self.end) / 2
+        return 1 / (1 + math.exp(self.steepness * (progress.fraction - middle)))
+
+
+class WarmupDecay:
+    """Linear rise, constant, and a linear fall to ``final`` at the end: also called trapezoid.
+
+    The length of the constant part can be changed without changing what came before it.
+
+    Source: Hägele et al. 2024, https://arxiv.org/abs/2405.18392.
+    """
+
+    def __init__(self, warmup: float = 0.03, decay: float = 0.3, final: float = 0.0) -> None:
+        """Keep the shares.
+
+        Args:
+            warmup: Share of training spent rising, in [0, 1).
+            decay: Share of training spent falling, at its end, in [0, 1 - warmup].
+            final: Multiplier at the end of training.
+
+        Raises:
+            ConfigurationError: A share is out of its range, or ``final`` negative or no number.
+        """
+        if not 0 <= warmup < 1 or not 0 <= decay <= 1 - warmup:
+            raise ConfigurationError(
+                f"WarmupDecay needs warmup in [0, 1) and decay in [0, 1 - warmup], got {warmup}, {decay}."
+            )
+        self.warmup = warmup
+        self.decay = decay
+        self.final = _at_least_zero("WarmupDecay needs a final multiplier", final)
+
+    def __call__(self, progress: Progress) -> float:
+        """Return the multiplier at this progress."""
+        if progress.fraction < self.warmup:
+            return max(0.001, progress.fraction / self.warmup)
+        left = (1 - progress.fraction) / self.decay if self.decay else 1.0
+        return self.final + (1 - self.final) * min(1.0, left)
+
+
 def check_schedule(schedule: Schedule, option: str) -> None:
     """Make sure that something given as a schedule is one.
 

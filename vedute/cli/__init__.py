@@ -41,7 +41,11 @@ VERBS: tuple[Verb, ...] = (
     Verb("translate", "make images from masks of any size, or a training set", "vedute.cli.translate:main"),
     Verb("upscale", "enlarge images of any size", "vedute.cli.upscale:main"),
     Verb("evaluate", "score a checkpoint: quality card as table and JSON", "vedute.cli.evaluate:main"),
-    Verb("compare", "several runs beside each other: a page of scores, curves and pictures", "vedute.cli.compare:main"),
+    Verb(
+        "compare",
+        "runs beside each other: a page of scores, curves and pictures",
+        "vedute.cli.compare:main",
+    ),
     Verb("describe", "list a model's layers, shapes, weights and multiply-adds", "vedute.cli.describe:main"),
     Verb("doctor", "tell what works on this machine and what is missing", "vedute.cli.doctor:main"),
 )

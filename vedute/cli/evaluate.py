@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from vedute.cli.inference import parser, pick_device, positive, progress
+from vedute.cli.sampler_options import add_sampler_options, apply_sampler_options
 from vedute.errors import ConfigurationError
 from vedute.files import check_place, whole
 
@@ -58,6 +59,7 @@ def main(args: Sequence[str]) -> int:
     if given.features is not None:
         check_names(given.features, judges)
     model = load_module(given.checkpoint, GenerativeModule, device)
+    sampler = apply_sampler_options(model, given)
     instruments, segmenter, left_out = find_instruments(model, given, device)
     overrides = {} if given.root is None else {"root": str(given.root)}
     data = as_image_data(load_datamodule(given.checkpoint, overrides))
@@ -103,6 +105,7 @@ def main(args: Sequence[str]) -> int:
             "floor": f"train against {SPLIT}",
             "image_size": list(model.image_size),
             "image_levels": 256,
+            "sampler": sampler or None,
             "averaged_weights": isinstance(load_checkpoint(given.checkpoint).get("ema_state_dict"), dict),
             "device": str(device),
         },
@@ -218,6 +221,7 @@ def _options() -> argparse.ArgumentParser:
         help="where to write the card, with FILE.png, FILE_samples.png and further pictures beside it; none: "
         "evaluation.json in the run folder",
     )
+    add_sampler_options(options)
     return options
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from vedute.cli.inference import in_batches, parser, pick_device, positive, seed
 from vedute.cli.sample import wants_grid
+from vedute.cli.sampler_options import add_sampler_options, apply_sampler_options
 from vedute.errors import ConditionError, ConfigurationError, named
 from vedute.files import check_place, whole
 
@@ -46,6 +47,7 @@ def main(args: Sequence[str]) -> int:
     from vedute.run_folder import shown
 
     model = load_module(given.checkpoint, GenerativeModule, device)
+    apply_sampler_options(model, given)
     if model.condition_kind == "image":
         raise ConfigurationError(
             "This model makes images from images, between which there is nothing to draw."
@@ -115,11 +117,12 @@ def _options() -> argparse.ArgumentParser:
         choices=("auto", "linear", "spherical"),
         default="auto",
         help="of latent vectors; auto: spherical between noises, which all have about one length, linear "
-        "between encoded images, which have not; conditions always change linearly",
+        "between encoded images, which have not (those of flow models have); conditions change linearly",
     )
     options.add_argument(
         "--output", type=Path, default=Path("strip.png"), metavar="FILE.png", help="picture of the strip"
     )
+    add_sampler_options(options, steps="--solver-steps")
     return options
 
 
@@ -185,7 +188,8 @@ def _between_images(
         ends.append(batch)
         notes.append(text if text is not None else _class_of(model, batch.condition) or note)
     batch = collate(ends)
-    path: Way = "linear" if given.path == "auto" else given.path
+    usual: Way = "spherical" if model.embeds_noise else "linear"
+    path: Way = usual if given.path == "auto" else given.path
 
     from vedute.sampling.paths import between
 

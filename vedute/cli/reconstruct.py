@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from vedute.cli.inference import in_batches, parser, pick_device, positive
 from vedute.cli.sample import wants_grid
+from vedute.cli.sampler_options import add_sampler_options, apply_sampler_options
 from vedute.errors import ConfigurationError, named
 from vedute.files import check_place, whole
 
@@ -59,6 +60,7 @@ def main(args: Sequence[str]) -> int:
     options.add_argument(
         "--output", type=Path, default=Path("pairs.png"), metavar="FILE.png", help="picture of the pairs"
     )
+    add_sampler_options(options)
     given = options.parse_args(list(args))
     if not wants_grid(given.output):
         raise ConfigurationError(f"--output {given.output}: give a file name that ends in .png.")
@@ -74,6 +76,7 @@ def main(args: Sequence[str]) -> int:
     from vedute.run_folder import shown
 
     model = load_module(given.checkpoint, GenerativeModule, device)
+    apply_sampler_options(model, given)
     if not model.has_encoder:
         raise ConfigurationError(
             f"{given.checkpoint} holds {named(type(model))}, which has no encoder: it cannot reconstruct."

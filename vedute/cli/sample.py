@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vedute.cli.inference import in_batches, parser, pick_device, positive, seed
+from vedute.cli.sampler_options import add_sampler_options, apply_sampler_options
 from vedute.cli.strategies import add_options, build_strategy, check_options, partial_scores
 from vedute.cli.tiled import check_enlarges, enlarge, load_image_model
 from vedute.errors import CheckpointError, ConditionError, ConfigurationError, DataError
@@ -76,6 +77,7 @@ def main(args: Sequence[str]) -> int:
         help="checkpoint of a model that enlarges images (ESRGAN): the images go through it",
     )
     add_options(options)
+    add_sampler_options(options)
     given = options.parse_args(list(args))
     check_options(given)
     to_grid = wants_grid(given.output)
@@ -92,6 +94,7 @@ def main(args: Sequence[str]) -> int:
     from vedute.run_folder import shown
 
     model = load_module(given.checkpoint, GenerativeModule, device)
+    apply_sampler_options(model, given)
     larger = None if given.then is None else _load_larger(given.then, model, device)
     generator, strategy = as_latent_generator(model), build_strategy(given, model)
     partial = model.condition_kind == "score" and getattr(given, "distribution", None) == "learned"

@@ -1,1 +1,1 @@
-"""Sampling: seeds, noise, and later ODE solvers and guidance."""
+"""Sampling: seeds, noise, strategies, and flows with their solvers and guidance."""
