@@ -53,6 +53,60 @@ def test_translating_is_compared_with_the_network_alone(
     assert "tile" in capsys.readouterr().out
 
 
+@pytest.fixture
+def judge(class_folders: Path, trained: Path, capsys: pytest.CaptureFixture[str]) -> Path:
+    """Train a judge of the tiny pictures, beside the trained run."""
+    small = "--data.image_size 32 --data.batch_size 8 --model.network.init_args.widths [8,16]"
+    options = f"--data.root {class_folders} --trainer.max_epochs 1 --trainer.precision 32-true {small}"
+    assert (
+        main(["fit", "--config", str(ROOT / "configs" / "classifier_landscapes.yaml"), *options.split()]) == 0
+    )
+    capsys.readouterr()
+    return trained / "runs" / "classifier_landscapes" / "0" / "checkpoints" / "last.ckpt"
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ("--cas-images 8", ["| training for CAS | yes |", "| **all** |", "Second card, 6 images of a class"]),
+        (
+            "--against torch-fidelity --width 8 --repeats 1",
+            ["12 generated", "width 8", "| Fréchet distance |", "100 subsets", "| precision"],
+        ),
+    ],
+    ids=["profile", "torch-fidelity"],
+)
+def test_a_card_is_profiled_and_compared(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    trained: Path,
+    judge: Path,
+    options: str,
+    expected: list[str],
+) -> None:
+    model = trained / "runs" / "tiny" / "0" / "checkpoints" / "last.ckpt"
+    run(monkeypatch, "card.py", f"--checkpoint {model} --classifier {judge} --count 6 {options}")
+    said = capsys.readouterr().out
+    for text in expected:
+        assert text in said, text
+
+
+def test_damages_are_measured_once_and_put_in_a_table(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], judge: Path, tmp_path: Path
+) -> None:
+    output = tmp_path / "table.md"
+    options = f"--classifier {judge} --count 4 --cas-images 8 --only mirrored --output {output}"
+    run(monkeypatch, "degradations.py", options)
+    said = capsys.readouterr().out
+    assert said.count("none, seed") == 3 and "copies, mirrored {" in said and "blur" not in said
+    table = output.read_text(encoding="utf-8")
+    assert "| copies, mirrored |" in table and "| distance ratio classifier |" in table
+    assert output.with_suffix(".png").is_file()
+    run(monkeypatch, "degradations.py", options)
+    said = capsys.readouterr().out
+    assert "{" not in said and "| copies, mirrored |" in said, "not measured again"
+
+
 def test_the_fsdp_overlay_fits_a_configuration(capsys: pytest.CaptureFixture[str]) -> None:
     configs = ROOT / "configs"
     given = ["--config", str(configs / "cvae_wide_plus_256_landscapes.yaml")]
