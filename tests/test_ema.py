@@ -10,7 +10,9 @@ from lightning.pytorch import LightningModule, Trainer
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from vedute.callbacks.ema import EMA, EMA_KEY
+from vedute.callbacks.ema import EMA, EMA_KEY, FURTHER_KEY
+from vedute.checkpoints import with_average
+from vedute.errors import CheckpointError, ConfigurationError
 
 
 class Counter(LightningModule):
@@ -86,6 +88,31 @@ def test_a_checkpoint_has_both_and_resuming_continues_the_average(tmp_path: Path
     assert module.seen_in_validation[-1] == pytest.approx(expected_average(10, 0.9))
 
 
+def test_further_averages_are_kept_and_used_on_request(tmp_path: Path) -> None:
+    fit(Counter(), EMA(0.9, [0.3, 0.2]), tmp_path, epochs=1).save_checkpoint(tmp_path / "one.ckpt")
+    saved = torch.load(tmp_path / "one.ckpt", weights_only=True)
+    for name, decay in (("0.3", 0.3), ("0.2", 0.2)):
+        kept = saved[FURTHER_KEY][name]["weight"].item()
+        assert kept == pytest.approx(expected_average(5, decay)) != saved[EMA_KEY]["weight"].item()
+        chosen = with_average(saved, name, Path("one.ckpt"))[EMA_KEY]
+        assert isinstance(chosen, dict) and chosen["weight"].item() == kept
+    assert with_average(saved, "none", Path("one.ckpt"))[EMA_KEY] is None
+    with pytest.raises(CheckpointError, match=r"no average '0.7'.*none, 0.3, 0.2"):
+        with_average(saved, "0.7", Path("one.ckpt"))
+    resumed = EMA(0.9, [0.2, 0.3])
+    trainer = fit(Counter(), resumed, tmp_path, epochs=2, checkpoint=tmp_path / "one.ckpt")
+    trainer.save_checkpoint(tmp_path / "two.ckpt")
+    further = torch.load(tmp_path / "two.ckpt", weights_only=True)[FURTHER_KEY]
+    assert set(further) == {"0.2", "0.3"}
+    assert further["0.2"]["weight"].item() == pytest.approx(expected_average(10, 0.2))
+
+
+@pytest.mark.parametrize("decays", [(1.0, []), (0.9, [0.0]), (0.9, [0.9])])
+def test_decays_that_mean_nothing_are_refused(decays: tuple[float, list[float]]) -> None:
+    with pytest.raises(ConfigurationError, match="different decays"):
+        EMA(*decays)
+
+
 def test_a_checkpoint_written_during_validation_holds_the_training_weights(tmp_path: Path) -> None:
     module, ema = Counter(), EMA(decay=0.9)
     trainer = fit(module, ema, tmp_path, epochs=1)
@@ -95,8 +122,3 @@ def test_a_checkpoint_written_during_validation_holds_the_training_weights(tmp_p
     assert torch.load(tmp_path / "during.ckpt", weights_only=True)["state_dict"][
         "weight"
     ].item() == pytest.approx(5)
-
-
-def test_a_decay_outside_its_range_is_refused() -> None:
-    with pytest.raises(ValueError, match="decay"):
-        EMA(decay=1.0)

@@ -101,13 +101,17 @@ def module_class(checkpoint: Mapping[str, object], path: Path) -> type[Lightning
     return _described_class(checkpoint, _MODULE_KEY, LightningModule, path)[0]
 
 
-def load_module(path: Path, kind: type[ModuleType], device: torch.device | str = "cpu") -> ModuleType:
+def load_module(
+    path: Path, kind: type[ModuleType], device: torch.device | str = "cpu", average: str | None = None
+) -> ModuleType:
     """Build the model of a checkpoint, ready for inference.
 
     Args:
         path: The checkpoint.
         kind: What it must be, e.g. ``GenerativeModule`` or ``Classifier``.
         device: Where to put it.
+        average: Which weights: the decay of a further average that the run kept (``vedute.callbacks.ema``),
+            or ``none``: those of the last step; None: the average that validation used, if there is one.
 
     Returns:
         The model in eval mode; with averaged (EMA) weights where the run kept them.
@@ -124,7 +128,7 @@ def load_module(path: Path, kind: type[ModuleType], device: torch.device | str =
             f"{path} holds {named(found)} ({summary(found)}), but {named(kind)} ({summary(kind)}) is needed."
         )
     module = _build(found, description, path)
-    load_weights(module, checkpoint, path)
+    load_weights(module, checkpoint if average is None else with_average(checkpoint, average, path), path)
     return cast(ModuleType, module.to(device).eval())
 
 
@@ -145,6 +149,30 @@ def summary(kind: type) -> str:
     """Return the first line of a class's docstring, in the middle of a sentence."""
     first = (inspect.getdoc(kind) or kind.__name__).splitlines()[0].rstrip(".")
     return first[:1].lower() + first[1:] if not first[:2].isupper() else first
+
+
+def with_average(checkpoint: Mapping[str, object], average: str, path: Path) -> dict[str, object]:
+    """Return a checkpoint whose averaged weights are others.
+
+    Args:
+        checkpoint: Its content.
+        average: See :func:`load_module`.
+        path: Of the checkpoint, for messages.
+
+    Raises:
+        CheckpointError: It does not hold this average.
+    """
+    if average == "none":
+        return {**checkpoint, "ema_state_dict": None}
+    kept = checkpoint.get("ema_further")
+    further = kept if isinstance(kept, dict) else {}
+    if average not in further:
+        there = ", ".join(["none", *further])
+        raise CheckpointError(
+            f"{path} holds no average '{average}': there are {there}, and the usual one without --average. "
+            "Further ones are kept where the EMA callback is given 'further'."
+        )
+    return {**checkpoint, "ema_state_dict": further[average]}
 
 
 def load_weights(module: LightningModule, checkpoint: Mapping[str, object], path: Path) -> None:

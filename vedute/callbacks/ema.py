@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 
+from vedute.errors import ConfigurationError
+
 EMA_KEY = "ema_state_dict"
 """Where a checkpoint keeps the averaged weights, by parameter name."""
+
+FURTHER_KEY = "ema_further"
+"""Where it keeps further averages, by their decay as text, then by parameter name."""
 
 
 class EMA(Callback):
@@ -20,14 +25,28 @@ class EMA(Callback):
     updates), so that a run of a few minutes is averaged over its end and not its beginning.
     Optimisers with several steps per batch do not matter: it updates once per batch.
 
+    How long the best average is shows only after training. ``further`` keeps averages of other lengths in the
+    checkpoints, which the verbs use on request (``--average 0.9998``).
+
     Source: Polyak & Juditsky 1992; the warm-up as in TensorFlow's ExponentialMovingAverage.
     """
 
-    def __init__(self, decay: float = 0.999) -> None:
-        """Average with ``decay`` per training batch, in (0, 1)."""
-        if not 0 < decay < 1:
-            raise ValueError(f"EMA needs a decay in (0, 1), got {decay}")
+    def __init__(self, decay: float = 0.999, further: Sequence[float] = ()) -> None:
+        """Say how long.
+
+        Args:
+            decay: Per training batch, in (0, 1).
+            further: Decays of further averages, each as large as the weights.
+
+        Raises:
+            ConfigurationError: A decay is out of its range, or given twice.
+        """
+        decays = [decay, *further]
+        if not all(0 < one < 1 for one in decays) or len(set(decays)) < len(decays):
+            raise ConfigurationError(f"EMA needs different decays in (0, 1), got {decays}.")
         self.decay = decay
+        self.further = list(further)
+        self._further: dict[str, dict[str, Tensor]] = {f"{one:g}": {} for one in further}
         self.updates = 0
         self._averages: dict[str, Tensor] = {}
         self._originals: dict[str, Tensor] = {}
@@ -39,19 +58,21 @@ class EMA(Callback):
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Start from the current weights, or continue the loaded averages on their device."""
         for name, tensor in self._tensors(pl_module).items():
-            kept = self._averages.get(name)
-            self._averages[name] = tensor.detach().float().clone() if kept is None else kept.to(tensor.device)
+            for averages in (self._averages, *self._further.values()):
+                kept = averages.get(name)
+                averages[name] = tensor.detach().float().clone() if kept is None else kept.to(tensor.device)
 
     @torch.no_grad()
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: object) -> None:
         """Move the averages towards the new weights."""
         self.updates += 1
-        decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
-        averages, values = [], []
-        for name, tensor in self._tensors(pl_module).items():
-            averages.append(self._averages[name])
-            values.append(tensor.detach().float())
-        torch._foreach_lerp_(averages, values, 1 - decay)
+        tensors = self._tensors(pl_module)
+        values = [tensor.detach().float() for tensor in tensors.values()]
+        for decay, averages in zip(
+            [self.decay, *self.further], [self._averages, *self._further.values()], strict=True
+        ):
+            shorter = min(decay, (1 + self.updates) / (10 + self.updates))
+            torch._foreach_lerp_([averages[name] for name in tensors], values, 1 - shorter)
 
     @torch.no_grad()
     def _swap_in(self, module: LightningModule) -> None:
@@ -116,6 +137,8 @@ class EMA(Callback):
             return
         checkpoint[EMA_KEY] = dict(self._averages)
         checkpoint["ema_updates"] = self.updates
+        if self._further:
+            checkpoint[FURTHER_KEY] = {name: dict(averages) for name, averages in self._further.items()}
         state = checkpoint["state_dict"]
         assert isinstance(state, dict)
         state.update(self._originals)  # saved while the averages are swapped in: validation
@@ -130,3 +153,7 @@ class EMA(Callback):
             updates = checkpoint.get("ema_updates", 0)
             assert isinstance(updates, int)
             self.updates = updates
+        further = checkpoint.get(FURTHER_KEY)
+        if isinstance(further, dict):
+            for name in self._further.keys() & further.keys():
+                self._further[name] = {key: value.clone() for key, value in further[name].items()}

@@ -68,7 +68,7 @@ def main(args: Sequence[str]) -> int:
 
     if given.map == "umap":
         check_umap()
-    model = load_module(given.checkpoint, GenerativeModule, device)
+    model = load_module(given.checkpoint, GenerativeModule, device, given.average)
     if not model.has_encoder:
         raise ConfigurationError(
             f"{given.checkpoint} holds {named(type(model))}, which has no encoder: it cannot embed."

@@ -58,7 +58,7 @@ def main(args: Sequence[str]) -> int:
     judges = [name for name in ("classifier", "regressor", "segmenter") if getattr(given, name) is not None]
     if given.features is not None:
         check_names(given.features, judges)
-    model = load_module(given.checkpoint, GenerativeModule, device)
+    model = load_module(given.checkpoint, GenerativeModule, device, given.average)
     sampler = apply_sampler_options(model, given)
     instruments, segmenter, left_out = find_instruments(model, given, device)
     overrides = {} if given.root is None else {"root": str(given.root)}
@@ -106,7 +106,9 @@ def main(args: Sequence[str]) -> int:
             "image_size": list(model.image_size),
             "image_levels": 256,
             "sampler": sampler or None,
-            "averaged_weights": isinstance(load_checkpoint(given.checkpoint).get("ema_state_dict"), dict),
+            "average": given.average,
+            "averaged_weights": given.average != "none"
+            and isinstance(load_checkpoint(given.checkpoint).get("ema_state_dict"), dict),
             "device": str(device),
         },
         "files": files,

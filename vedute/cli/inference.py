@@ -48,6 +48,12 @@ def parser(verb: str, description: str) -> argparse.ArgumentParser:
         "--device", default="auto", metavar="NAME", help="cpu, cuda, cuda:1, mps, or auto: the fastest here"
     )
     options.add_argument(
+        "--average",
+        metavar="DECAY",
+        help="use another average of the weights: a decay that the run's EMA callback kept besides its own "
+        "('further'), or 'none': the weights of the last step",
+    )
+    options.add_argument(
         "--batch-size", type=positive, default=64, metavar="N", help="images computed at a time"
     )
     return options

@@ -46,7 +46,7 @@ def main(args: Sequence[str]) -> int:
     from vedute.report.strip import strip_picture
     from vedute.run_folder import shown
 
-    model = load_module(given.checkpoint, GenerativeModule, device)
+    model = load_module(given.checkpoint, GenerativeModule, device, given.average)
     apply_sampler_options(model, given)
     if model.condition_kind == "image":
         raise ConfigurationError(

@@ -75,7 +75,7 @@ def main(args: Sequence[str]) -> int:
     from vedute.report.grid import image_grid
     from vedute.run_folder import shown
 
-    model = load_module(given.checkpoint, GenerativeModule, device)
+    model = load_module(given.checkpoint, GenerativeModule, device, given.average)
     apply_sampler_options(model, given)
     if not model.has_encoder:
         raise ConfigurationError(

@@ -93,7 +93,7 @@ def main(args: Sequence[str]) -> int:
     from vedute.rows import beside_conditions
     from vedute.run_folder import shown
 
-    model = load_module(given.checkpoint, GenerativeModule, device)
+    model = load_module(given.checkpoint, GenerativeModule, device, given.average)
     apply_sampler_options(model, given)
     larger = None if given.then is None else _load_larger(given.then, model, device)
     generator, strategy = as_latent_generator(model), build_strategy(given, model)

@@ -26,11 +26,16 @@ if TYPE_CHECKING:
 _ENLARGED_PIXELS = 1 << 16  # of the input, that are enlarged at a time where pictures are not tiled
 
 
-def load_image_model(path: Path, device: torch.device) -> GenerativeModule:
+def load_image_model(path: Path, device: torch.device, average: str | None = None) -> GenerativeModule:
     """Return the model of a checkpoint, which must make images from images; or of published RRDB weights.
 
+    Args:
+        path: The checkpoint.
+        device: Where to put the model.
+        average: Which weights, see ``vedute.checkpoints.load_module``.
+
     Raises:
-        CheckpointError: It cannot be used, or makes images from something else.
+        CheckpointError: It cannot be used, lacks the average, or makes images from something else.
     """
     import torch
 
@@ -40,8 +45,10 @@ def load_image_model(path: Path, device: torch.device) -> GenerativeModule:
     from vedute.networks.published_rrdb import SUFFIXES
 
     if path.suffix.lower() in SUFFIXES:
+        if average is not None:
+            raise CheckpointError(f"{path} holds published weights and no averages: leave out --average.")
         return ESRGAN.published(path).to(device).eval().to(memory_format=torch.channels_last)
-    model = load_module(path, GenerativeModule, device)
+    model = load_module(path, GenerativeModule, device, average)
     if model.condition_kind != "image":
         what = {"none": "nothing but noise", "class": "classes", "score": "scores"}[model.condition_kind]
         raise CheckpointError(

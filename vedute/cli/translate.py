@@ -47,7 +47,7 @@ def main(args: Sequence[str]) -> int:
     from vedute.data.picture_rows import Wanted
     from vedute.run_folder import shown
 
-    model = load_image_model(given.checkpoint, device)
+    model = load_image_model(given.checkpoint, device, given.average)
     if model.scale != 1:
         raise CheckpointError(
             f"{given.checkpoint} holds {named(type(model))}, which enlarges images {model.scale} times: "

@@ -53,7 +53,7 @@ def main(args: Sequence[str]) -> int:
     from vedute.data.picture_rows import Wanted
     from vedute.run_folder import shown
 
-    model = load_image_model(given.checkpoint, device)
+    model = load_image_model(given.checkpoint, device, given.average)
     check_enlarges(model, given.checkpoint, given.factor)
     tiling = tiling_for(model, given)
     wanted = Wanted(model.condition_channels, value_range=limits)

@@ -41,7 +41,7 @@ class TransformerBlock(nn.Module):
         self.modulation = nn.Linear(embedding_size, 6 * width)
         zero(self.modulation)
         self.attention = SelfAttention(width, heads, kernel)
-        # SiLU, not GELU: nearly the same curve, and GELU took a fifth of a training step on a CPU.
+        # SiLU, not GELU: nearly the same curve, and GELU made a training step on a CPU a tenth longer.
         self.mlp = nn.Sequential(nn.Linear(width, 4 * width), nn.SiLU(), nn.Linear(4 * width, width))
 
     def forward(self, x: Tensor, embedding: Tensor) -> Tensor:

@@ -26,8 +26,8 @@ class FlowUNet(FlowNetwork):
     """Residual blocks on ever smaller maps and back, self-attention on the small ones.
 
     Space-to-depth stands in front and its inverse behind: the finest blocks work on a quarter of the
-    pixels, which made a training step on a CPU several times faster. Maps are halved by means of 2x2 and
-    doubled by repetition; the convolutions of the next block stand behind both, on what is smallest.
+    pixels. Maps are halved by means of 2x2 and doubled by repetition; the convolutions of the next block
+    stand behind both, and a 1x1 convolution in front of the doubling has narrowed what they are given.
 
     Options by size, for 3-channel images of 64x64 and 5 classes:
 
@@ -104,7 +104,6 @@ class FlowUNet(FlowNetwork):
 
         self.first = nn.Conv2d(self.input_channels * area, widths[0], 3, padding=1)
         coarsest = len(widths) - 1
-        # What a block on the way up is given beside its own maps: those of the blocks on the way down.
         self.down = nn.ModuleList(
             nn.ModuleList(
                 block(widths[max(level - 1, 0)] if index == 0 else widths[level], level)
@@ -113,6 +112,7 @@ class FlowUNet(FlowNetwork):
             for level in range(len(widths))
         )
         self.middle = nn.ModuleList([block(widths[-1], coarsest), block(widths[-1], coarsest, attends=False)])
+        # Each block on the way up is given the maps of one on the way down beside its own.
         self.up = nn.ModuleList(
             nn.ModuleList(block(2 * widths[level], level) for _ in range(blocks))
             for level in range(len(widths))
