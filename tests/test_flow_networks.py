@@ -168,7 +168,7 @@ def test_forward_mode_derivatives_are_those_of_finite_differences(
         return value
 
     tangents = (torch.randn_like(x), torch.ones_like(t), torch.full_like(t, 0.5))
-    value, derivative = jvp(velocity, (x, t, span), tangents)
+    value, derivative = jvp(velocity, (x, t, span), tangents)[:2]
     assert torch.allclose(value, velocity(x, t, span), atol=1e-5)
     # The loss of average velocities goes back through the value while the derivative is taken.
     value.square().mean().backward()
@@ -176,7 +176,8 @@ def test_forward_mode_derivatives_are_those_of_finite_differences(
 
     @torch.no_grad()
     def moved(step: float) -> Tensor:
-        return velocity(*(at + step * along for at, along in zip((x, t, span), tangents, strict=True)))
+        along_x, along_t, along_span = tangents
+        return velocity(x + step * along_x, t + step * along_t, span + step * along_span)
 
     difference = (moved(1e-3) - moved(-1e-3)) / 2e-3
     assert (derivative - difference).norm() < 0.01 * difference.norm()
@@ -250,6 +251,21 @@ def test_networks_compile_in_one_piece(kind: Kind, options: Options) -> None:
     network = full(kind, options)
     compiled = torch.compile(network, fullgraph=True, backend="eager")
     assert torch.allclose(compiled(*inputs()), network(*inputs()), atol=1e-6)
+
+
+def test_forward_mode_derivatives_compile() -> None:
+    torch._dynamo.reset()
+    network = full(FlowUNet, {"widths": (8, 8), "attention": (1,), "embedding_size": 8})
+    x, t, condition, span = inputs(2)
+
+    def derivative(x: Tensor, t: Tensor, span: Tensor) -> Tensor:
+        tangents = (torch.ones_like(x), torch.ones_like(t), torch.ones_like(span))
+        found: Tensor = jvp(lambda x, t, span: network(x, t, condition, span), (x, t, span), tangents)[1]
+        return found
+
+    expected = derivative(x, t, span)
+    compiled = torch.compile(derivative, fullgraph=True, backend="eager")(x, t, span)
+    assert (compiled - expected).norm() < 1e-4 * expected.norm()
 
 
 def test_another_encoder_of_conditions_can_be_injected() -> None:

@@ -11,7 +11,6 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torchmetrics.image.kid import poly_mmd
 
 from vedute.errors import DataError
 from vedute.metrics.bootstrap import (
@@ -22,6 +21,7 @@ from vedute.metrics.bootstrap import (
     interval_of,
     resampled_means,
 )
+from vedute.metrics.distances import kernel_discrepancy
 from vedute.metrics.diversity import mean_distances
 from vedute.metrics.features import FeatureExtractor
 from vedute.metrics.learners import SmallPerceptron
@@ -142,7 +142,7 @@ def _kernel_interval(mine: Tensor, theirs: Tensor, value: float) -> Interval:
         return Interval(value, float("nan"), float("nan"))
     some = torch.randperm(count, generator=torch.Generator().manual_seed(0))[:_SEEN]
     drawn = bootstrap(
-        lambda first, second: poly_mmd(first.double(), second.double()),
+        kernel_discrepancy,
         mine[some],
         theirs[some],
         share=min(0.5, _DRAWN / len(some)),
