@@ -5,17 +5,19 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
 
 from lightning_modules.base import GenerativeModule
+from lightning_modules.codec import CODEC_KEY, Codec, codec_of
 from vedute.augment.conditioned import ConditionedAugmentation
 from vedute.batch import Batch, Condition
 from vedute.errors import ConfigurationError
 from vedute.networks.flow import FlowCondition, FlowNetwork
-from vedute.promises import Generator
+from vedute.promises import Generator, as_image_data
 from vedute.sampling.coupling import optimal_pairs
 from vedute.sampling.flow_sampler import ADAPTIVE, FlowSampler
 from vedute.sampling.likelihood import bits_per_dimension
@@ -58,6 +60,7 @@ class FlowMatching(GenerativeModule):
         condition_dropout: float = 0.1,
         augment: ConditionedAugmentation | None = None,
         sampler: FlowSampler | None = None,
+        codec: str | None = None,
         **facts: Any,
     ) -> None:
         """Build the network.
@@ -74,6 +77,8 @@ class FlowMatching(GenerativeModule):
             augment: Augmentation whose parameters the network is told, so that generated images show none
                 of it; null: none.
             sampler: How images are made: solver, steps, guidance; null: its defaults.
+            codec: Checkpoint of a trained VQ-VAE of the same data, in whose maps the flow is learned: for
+                larger images; null: the flow is one of pixels.
             facts: About the data, and how to optimise; see ``ImageModule``.
 
         Raises:
@@ -101,9 +106,17 @@ class FlowMatching(GenerativeModule):
         self.path = LinearPath()
         # Solved in fine steps near the data, where training keeps velocities of predicted data small.
         self._fine_path = LinearPath(smallest=1e-3)
+        self.codec: Codec | None = None
+        if codec is not None:
+            self.codec = codec_of(Path(codec), self.image_size, self.image_channels)
+            if self.condition_channels:
+                raise ConfigurationError(
+                    "A flow of a codec's maps takes no condition images: leave out model.codec."
+                )
+        channels, height, width = self.latent_shape
         self.network: FlowNetwork = network(
-            self.image_size,
-            self.image_channels,
+            (height, width),
+            channels,
             self.condition_size,
             self.condition_channels,
             0 if augment is None else augment.size,
@@ -116,18 +129,34 @@ class FlowMatching(GenerativeModule):
         return {
             "network": (
                 _Described(self.network, self.condition_size, self.condition_channels),
-                (torch.zeros(1, *self.image_shape), torch.zeros(1)),
+                (torch.zeros(1, *self.latent_shape), torch.zeros(1)),
             )
         }
 
     # Training.
 
+    def setup(self, stage: str) -> None:
+        """Measure the codec's maps at the start of a training."""
+        super().setup(stage)
+        if self.codec is not None and stage == "fit" and not bool(self.codec.mean.any()):
+            self.codec.measure(as_image_data(getattr(self.trainer, "datamodule", None)))
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Write what the codec is: the checkpoint is used without the codec's own file."""
+        if self.codec is not None:
+            checkpoint[CODEC_KEY] = self.codec.description
+
+    def averaged_tensors(self) -> dict[str, Tensor]:
+        """Return what EMA averages: all but the codec."""
+        averaged = super().averaged_tensors()
+        return {name: tensor for name, tensor in averaged.items() if not name.startswith("codec.")}
+
     def _state(self, image: Tensor) -> Tensor:
-        """Return images in [0, 1] as the flow's data, about in [-1, 1]."""
-        return 2 * image.float() - 1
+        """Return images in [0, 1] as the flow's data: about in [-1, 1], or a codec's maps."""
+        return 2 * image.float() - 1 if self.codec is None else self.codec.encode(image)
 
     def _image(self, state: Tensor) -> Tensor:
-        return (0.5 * state + 0.5).clamp(0, 1)
+        return (0.5 * state + 0.5).clamp(0, 1) if self.codec is None else self.codec.decode(state)
 
     def _condition(self, condition: Condition, count: int, kept: Tensor | None = None) -> FlowCondition:
         vector = self.condition_vector(condition, count) if self.condition_size else None
@@ -177,7 +206,7 @@ class FlowMatching(GenerativeModule):
     def training_step(self, batch: Batch) -> Tensor:
         """Return the loss of a batch at random times."""
         count = len(batch)
-        noise = torch.randn(count, *self.image_shape, device=self.device)
+        noise = torch.randn(count, *self.latent_shape, device=self.device)
         ends = self._ends(batch, noise, self._kept(count))
         loss = self._losses(ends, self.times(count, self.device)).mean()
         self.log_stage("train", {"loss": loss}, count)
@@ -186,7 +215,7 @@ class FlowMatching(GenerativeModule):
     def _evaluate(self, batch: Batch, stage: str) -> None:
         # A row has the same noise and time in each epoch, and the times fill [0, 1] evenly.
         rows = torch.arange(len(batch)) if batch.index is None else batch.index.cpu()
-        noise = seeded_normal(rows, self.image_shape, self.device)
+        noise = seeded_normal(rows, self.latent_shape, self.device)
         t = ((rows.double() * _GOLDEN + 0.5) % 1).float().to(self.device)
         losses = self._losses(self._ends(batch, noise, None), t)
         values = {"loss": losses.mean()}
@@ -212,9 +241,9 @@ class FlowMatching(GenerativeModule):
     # Generating.
 
     @property
-    def latent_shape(self) -> tuple[int, ...]:
-        """Shape (C, H, W) of the noise that one image is made of."""
-        return self.image_shape
+    def latent_shape(self) -> tuple[int, int, int]:
+        """Shape (C, H, W) of the noise that one image is made of: that of an image, or of a codec's map."""
+        return self.image_shape if self.codec is None else self.codec.shape
 
     def set_sampler(self, sampler: FlowSampler, guide: Generator | None = None) -> None:
         """Choose how images are made from now on.
@@ -322,6 +351,8 @@ class FlowMatching(GenerativeModule):
             seeds: (N,) int64: of the noise that fills up the 8 bits, and of the trace's probes.
             probes: Estimates of the trace that are averaged.
         """
+        if self.codec is not None:
+            raise ConfigurationError("A flow of a codec's maps does not tell how likely images are.")
         with torch.inference_mode(False):  # the trace needs gradients, which Lightning's loops forbid
             batch = batch.map(torch.clone)
             velocity = self._field(batch.condition, len(batch))

@@ -97,7 +97,7 @@ class MeanFlow(FlowMatching):
     def training_step(self, batch: Batch) -> Tensor:
         """Return the loss of a batch at random times, some of it over random spans."""
         count = len(batch)
-        noise = torch.randn(count, *self.image_shape, device=self.device)
+        noise = torch.randn(count, *self.latent_shape, device=self.device)
         noise, data, condition = self._ends(batch, noise, self._kept(count))
         first, second = (self.times(count, self.device) for _ in range(2))
         spread = torch.arange(count, device=self.device) < max(1, round(self.span_share * count))

@@ -18,6 +18,9 @@ SMALLER = {
 }
 """Options of networks that would write gigabytes of checkpoints even at 32 pixels."""
 
+BEFORE = {"flow_landscapes_128.yaml": "vq_vae_landscapes"}
+"""What must be trained before."""
+
 FLOW = ["--model.sampler.steps", "1", "--model.sampler.solver", "euler"]
 """One step an image: what many steps make of it is tested elsewhere."""
 
@@ -29,7 +32,12 @@ def test_a_config_trains_two_steps_and_leaves_a_whole_run(config: str, tmp_path:
     network = [f"--model.network.init_args.{option}" for option in SMALLER.get(config, [])]
     flow = FLOW if "flow" in config else []
     place = ["--trainer.default_root_dir", str(tmp_path)]
-    options = [*small.split(), *short.split(), *" ".join(network).split(), *flow, *place]
+    options = [*small.split(), *short.split(), *" ".join(network).split(), *place, *flow]
+    if config in BEFORE:
+        before = str(ROOT / "configs" / f"{BEFORE[config]}.yaml")
+        assert main(["fit", "--config", before, *options[: -len(flow) or None]]) == 0
+        codec = tmp_path / "runs" / BEFORE[config] / "0" / "checkpoints" / "best.ckpt"
+        options += ["--model.codec", str(codec)]
     assert main(["fit", "--config", str(ROOT / "configs" / config), *options]) == 0
     run = tmp_path / "runs" / Path(config).stem / "0"
     assert (run / "config.yaml").is_file() and (run / "metrics.csv").is_file()

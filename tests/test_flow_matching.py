@@ -19,9 +19,11 @@ from lightning_modules.mean_flow import MeanFlow
 from tests.data.landscapes import write_tiny_landscapes
 from vedute.augment.conditioned import ConditionedAugmentation
 from vedute.batch import Batch, Condition
+from vedute.checkpoints import load_checkpoint, load_datamodule, load_module
 from vedute.cli import main
 from vedute.errors import ConfigurationError
 from vedute.networks.flow_unet import FlowUNet
+from vedute.promises import as_image_data
 from vedute.sampling.flow_sampler import FlowSampler
 from vedute.sampling.seeds import seeded_normal
 from vedute.schedules import Progress, SigmoidFall, WarmupDecay
@@ -404,3 +406,67 @@ def test_flows_reconstruct_and_interpolate(run: Path, tmp_path: Path) -> None:
     ends = ["--from-condition", "coast", "--to-condition", "forest", "--count", "1", "--steps", "3"]
     strip = ["--solver-steps", "2", "--output", str(tmp_path / "i.png")]
     assert main(["interpolate", "--checkpoint", checkpoint, *ends, *strip]) == 0
+
+
+# Maps of a codec
+
+
+@pytest.fixture(scope="module")
+def behind_a_codec(run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny flow in the maps of a tiny VQ-VAE, whose file is gone."""
+    folder = tmp_path_factory.mktemp("codec")
+    data = str(run.parents[2] / "data")
+    options = "--data.image_size 32 --data.batch_size 8 --trainer.precision 32-true --trainer.max_epochs 1"
+    options += f" --trainer.enable_progress_bar false --data.root {data} --trainer.default_root_dir {folder}"
+    networks = ["--model.network.init_args.widths", "[8, 16, 16]"]
+    vq = str(CONFIGS / "vq_vae_landscapes.yaml")
+    assert main(["fit", "--config", vq, *options.split(), *networks]) == 0
+    codec = folder / "runs" / "vq_vae_landscapes" / "0" / "checkpoints" / "best.ckpt"
+    networks = ["--model.network.init_args.widths", "[16, 32]", "--model.network.init_args.attention", "[1]"]
+    networks += ["--model.network.init_args.embedding_size", "32", "--model.codec", str(codec)]
+    flow = str(CONFIGS / "flow_landscapes_128.yaml")
+    assert main(["fit", "--config", flow, *options.split(), *networks]) == 0
+    codec.unlink()
+    return folder / "runs" / "flow_landscapes_128" / "0" / "checkpoints" / "best.ckpt"
+
+
+def test_a_flow_of_maps_needs_no_other_file(behind_a_codec: Path, tmp_path: Path) -> None:
+    model = load_module(behind_a_codec, FlowMatching)
+    assert model.codec is not None and model.latent_shape == (16, 4, 4) == model.codec.shape
+    assert not any(weight.requires_grad for weight in model.codec.parameters())
+    content = load_checkpoint(behind_a_codec)
+    averages = content["ema_state_dict"]
+    assert isinstance(averages, dict) and not any(name.startswith("codec.") for name in averages)
+    image = torch.rand(3, 3, 32, 32)
+    with torch.no_grad():
+        maps = model.codec.encode(image)
+        there = model.codec.autoencoder.reconstruct(Batch(image))
+        assert torch.allclose(model.codec.decode(maps), there, atol=1e-5)
+        made = model.sample(Condition(torch.eye(5)[:2]), torch.arange(2))
+    assert made.shape == (2, 3, 32, 32)
+    given = ["--count", "2", "--steps", "2", "--condition", "coast", "--output", str(tmp_path / "s.png")]
+    assert main(["sample", "--checkpoint", str(behind_a_codec), *given]) == 0
+    with pytest.raises(ConfigurationError, match="how likely"):
+        model.bits_per_dimension(batch(1), torch.zeros(1, dtype=torch.int64))
+
+
+def test_maps_are_standardised_by_the_training_images(behind_a_codec: Path) -> None:
+    model = load_module(behind_a_codec, FlowMatching)
+    data = as_image_data(load_datamodule(behind_a_codec))
+    assert model.codec is not None
+    maps = model.codec.encode(data.batch("train", range(data.size("train"))).image)
+    assert maps.mean(dim=(0, 2, 3)).abs().max() < 1e-3
+    assert (maps.std(dim=(0, 2, 3)) - 1).abs().max() < 1e-2 or (model.codec.deviation <= 1e-6).any()
+
+
+def test_codecs_that_do_not_fit_are_refused(
+    run: Path, behind_a_codec: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = ["fit", "--config", str(CONFIGS / "flow_landscapes_128.yaml"), "--data.image_size", "32"]
+    for file, said in (
+        (run / "checkpoints" / "best.ckpt", "a codec must make maps"),
+        (run / "none.ckpt", "There is no checkpoint"),
+    ):
+        capsys.readouterr()
+        assert main([*config, "--data.root", str(run.parents[2] / "data"), "--model.codec", str(file)]) == 2
+        assert said in capsys.readouterr().err

@@ -13,6 +13,8 @@ import re
 import warnings
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -37,6 +39,8 @@ _REFUSED = re.compile(r"(?:Unsupported global|Unsupported class|GLOBAL)[: ]*(?:G
 _DOTTED = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+")
 
 ModuleType = TypeVar("ModuleType")
+
+_building: ContextVar[Mapping[str, object] | None] = ContextVar("building", default=None)
 
 
 def load_checkpoint(path: Path) -> dict[str, object]:
@@ -127,7 +131,8 @@ def load_module(
         raise CheckpointError(
             f"{path} holds {named(found)} ({summary(found)}), but {named(kind)} ({summary(kind)}) is needed."
         )
-    module = _build(found, description, path)
+    with _building_from(checkpoint):
+        module = _build(found, description, path)
     load_weights(module, checkpoint if average is None else with_average(checkpoint, average, path), path)
     return cast(ModuleType, module.to(device).eval())
 
@@ -140,9 +145,43 @@ def outline_module(path: Path) -> LightningModule:
     Raises:
         CheckpointError: It cannot be read, is unsafe, or cannot be built by this version.
     """
-    found, description = _described_class(load_checkpoint(path), _MODULE_KEY, LightningModule, path)
-    with torch.device("meta"):
+    checkpoint = load_checkpoint(path)
+    found, description = _described_class(checkpoint, _MODULE_KEY, LightningModule, path)
+    with torch.device("meta"), _building_from(checkpoint):
         return _build(found, description, path)
+
+
+@contextmanager
+def _building_from(checkpoint: Mapping[str, object]) -> Iterator[None]:
+    """Let the model that is built inside the block look up further parts of its checkpoint."""
+    token = _building.set(checkpoint)
+    try:
+        yield
+    finally:
+        _building.reset(token)
+
+
+def part_of_checkpoint(name: str) -> object:
+    """Return a part of the checkpoint that a model is just built from; None: there is none.
+
+    For what a model was made of in training and must not need again (another model's description).
+    """
+    checkpoint = _building.get()
+    return None if checkpoint is None else checkpoint.get(name)
+
+
+def described_module(checkpoint: Mapping[str, object], path: Path) -> LightningModule:
+    """Build the model that a checkpoint describes, with first weights.
+
+    Args:
+        checkpoint: Its content, or at least its description of the model.
+        path: Where it is from, for messages.
+
+    Raises:
+        CheckpointError: It is unsafe, or cannot be built by this version.
+    """
+    found, description = _described_class(checkpoint, _MODULE_KEY, LightningModule, path)
+    return _build(found, description, path)
 
 
 def summary(kind: type) -> str:
