@@ -37,6 +37,15 @@ def test_a_models_step_is_compared_with_a_plain_loop(
     assert "cvae_landscapes" in said and "package" in said and "1.00 x as fast as plain" in said
 
 
+@pytest.mark.parametrize("model", ["flow_unet", "flow_transformer"])
+def test_a_step_of_a_flow_is_compared_with_a_plain_loop(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], model: str
+) -> None:
+    run(monkeypatch, "flow_step.py", f"--model {model} --image_size 32 --rounds 1 --batch_size 2")
+    said = capsys.readouterr().out
+    assert "1.00 x as fast as plain" in said and "share of the matrix rate" in said
+
+
 @pytest.mark.parametrize("model", ["dcgan", "pix2pix", "esrgan"])
 def test_a_step_of_two_networks_is_compared_with_a_plain_loop(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], model: str
