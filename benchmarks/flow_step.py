@@ -9,9 +9,9 @@
 'package' is what ``fit`` does: the shipped configuration under Lightning's Trainer in the precision that
 suits this machine. 'plain' is a hand-written loop on a copy of its network: float32, channels first, AdamW as
 it comes. 'diffusers' is that library's UNet2DModel with about as many weights, in the loop of its own
-training example (noise prediction with DDPMScheduler, AdamW, float32 unless asked otherwise), without conditions. All
-see the same images in turns. The share of the matrix rate compares the network's multiply-adds with what one
-large matrix product reaches on this machine in the same precision.
+training example (noise prediction with DDPMScheduler, AdamW, float32; and in bfloat16), without conditions,
+attention on the same levels. All see the same images in turns. The share of the matrix rate compares the
+network's operations with what one large matrix product reaches on this machine in the same precision.
 """
 
 from __future__ import annotations
