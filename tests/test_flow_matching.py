@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
+import subprocess
+import sys
 import warnings
 from dataclasses import replace
 from functools import partial
@@ -28,7 +30,8 @@ from vedute.sampling.flow_sampler import FlowSampler
 from vedute.sampling.seeds import seeded_normal
 from vedute.schedules import Progress, SigmoidFall, WarmupDecay
 
-CONFIGS = Path(__file__).parents[1] / "configs"
+ROOT = Path(__file__).parents[1]
+CONFIGS = ROOT / "configs"
 NAMES = ["red", "green", "blue"]
 SMALL = partial(FlowUNet, widths=(16, 32), attention=(1,), embedding_size=32)
 FACTS = {
@@ -354,18 +357,59 @@ def test_mean_flows_that_cannot_work_are_refused(options: dict[str, object], sai
 # Commands
 
 
+def arguments(config: str, data: Path, folder: Path, *extra: str) -> list[str]:
+    """Return the arguments of a tiny training by a shipped configuration."""
+    options = "--data.image_size 32 --data.batch_size 8 --trainer.precision 32-true --trainer.max_epochs 2"
+    options += " --trainer.enable_progress_bar false --model.network.init_args.embedding_size 32"
+    small = ["--model.network.init_args.widths", "[16, 32]", "--model.network.init_args.attention", "[1]"]
+    places = ["--data.root", str(data), "--trainer.default_root_dir", str(folder)]
+    return ["fit", "--config", str(CONFIGS / f"{config}.yaml"), *options.split(), *small, *places, *extra]
+
+
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tiny flow, trained by the shipped configuration."""
     folder = tmp_path_factory.mktemp("flow")
     data = write_tiny_landscapes(folder / "data", {"Train": 40, "Valid": 10, "Test": 10})
-    options = "--data.image_size 32 --data.batch_size 8 --trainer.precision 32-true --trainer.max_epochs 2"
-    options += " --trainer.enable_progress_bar false --model.network.init_args.embedding_size 32"
-    small = ["--model.network.init_args.widths", "[16, 32]", "--model.network.init_args.attention", "[1]"]
-    places = ["--data.root", str(data), "--trainer.default_root_dir", str(folder)]
-    config = str(CONFIGS / "flow_landscapes.yaml")
-    assert main(["fit", "--config", config, *options.split(), *small, *places]) == 0
+    assert main(arguments("flow_landscapes", data, folder)) == 0
     return folder / "runs" / "flow_landscapes" / "0"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("config", ["flow_landscapes", "mean_flow_landscapes"])
+def test_a_killed_flow_resumes_to_the_same_weights(config: str, run: Path, tmp_path: Path) -> None:
+    data = run.parents[2] / "data"
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    assert main(arguments(config, data, whole)) == 0
+    kill = ["--trainer.callbacks+=tests.data.interrupt.SaveAndDie"]
+    kill += ["--trainer.callbacks.init_args.epoch", "1", "--trainer.callbacks.init_args.batch", "2"]
+    command = [sys.executable, str(ROOT / "cli.py"), *arguments(config, data, broken, *kill)]
+    killed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert killed.returncode == 137, killed.stderr
+    assert main([*arguments(config, data, broken), "--ckpt_path", "last"]) == 0
+    first, second = (
+        load_checkpoint(folder / "runs" / config / "0" / "checkpoints" / "last.ckpt")
+        for folder in (whole, broken)
+    )
+    for key in ("state_dict", "ema_state_dict"):
+        one, other = first[key], second[key]
+        assert isinstance(one, dict) and isinstance(other, dict)
+        for name, value in one.items():
+            assert torch.equal(value, other[name]), (key, name)
+
+
+@pytest.mark.slow
+def test_two_processes_train_a_flow_alike(run: Path, tmp_path: Path) -> None:
+    ddp = ["--trainer.accelerator", "cpu", "--trainer.devices", "2", "--trainer.strategy", "ddp"]
+    command = arguments("mean_flow_landscapes", run.parents[2] / "data", tmp_path, *ddp)
+    subprocess.run(
+        [sys.executable, str(ROOT / "cli.py"), *command],
+        cwd=ROOT,
+        check=True,
+        timeout=300,
+        capture_output=True,
+    )
+    assert (tmp_path / "runs" / "mean_flow_landscapes" / "0" / "checkpoints" / "best.ckpt").is_file()
 
 
 def test_a_flow_is_trained_and_sampled_by_its_options(
