@@ -6,15 +6,14 @@ Here: which sets a card compares, in which order. Not here: what each score is (
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
-from vedute.batch import Batch, Condition
+from vedute.batch import Condition
 from vedute.errors import DataError
 from vedute.metrics.agreement import agreement
-from vedute.metrics.bootstrap import Interval, bootstrap_mean
 from vedute.metrics.card import SPLIT, Card, Pictures, Settings, Values
 from vedute.metrics.chosen import KeptImages, advancing, drawn, first_of_each
 from vedute.metrics.classification_score import ClassificationScores
@@ -26,7 +25,7 @@ from vedute.metrics.pairs import Pairs, measure_pairs
 from vedute.metrics.proportion import balanced_interval, binomial_interval
 from vedute.metrics.quality import Quality
 from vedute.metrics.real_sets import Bar, RealSets
-from vedute.metrics.reconstruction import image_scores, similarity_scales
+from vedute.metrics.reconstruction import measure_reconstruction
 from vedute.metrics.sets import (
     Instruments,
     Measured,
@@ -259,33 +258,11 @@ class _Maker:
     # Whatever has an encoder, or makes images from images.
 
     def _reconstruction(self) -> dict[str, float]:
-        size, step = self.data.size(SPLIT), self.settings.batch_size
-        values: dict[str, list[Tensor]] = {}
-        with self.bar("Reconstructing", size) as advance, torch.inference_mode():
-            for batch in self._test_batches(step):
-                image = eight_bit(self.generator.reconstruct(batch.to(self.generator.device))).cpu()
-                scores = image_scores(image, batch.image)
-                if self.instruments.difference is not None:
-                    scores["lpips"] = self.instruments.difference(image, batch.image)
-                for name, part in scores.items():
-                    values.setdefault(name, []).append(part)
-                advance(len(batch))
-            found: dict[str, float] = {}
-            for name, parts in values.items():
-                score: Interval = bootstrap_mean(torch.cat(parts))
-                found[name] = score.value
-                self.intervals[f"reconstruction/{name}"] = (score.low, score.high)
-            if "ms_ssim" in found:
-                found["ms_ssim_scales"] = similarity_scales(self.generator.image_size)
-            device = self.generator.device
-            return found | self.generator.latent_scores(
-                batch.to(device) for batch in self._test_batches(step)
-            )
-
-    def _test_batches(self, step: int) -> Iterator[Batch]:
-        size = self.data.size(SPLIT)
-        for start in range(0, size, step):
-            yield self.data.batch(SPLIT, range(start, min(start + step, size)))
+        found, intervals = measure_reconstruction(
+            self.generator, self.data, SPLIT, self.settings.batch_size, self.bar, self.instruments.difference
+        )
+        self.intervals.update({f"reconstruction/{name}": ends for name, ends in intervals.items()})
+        return found
 
     def _pairs(self) -> Pairs | None:
         if self.generator.condition_kind != "image":
