@@ -30,7 +30,7 @@ from torch import Tensor
 
 from lightning_modules.base import GenerativeModule
 from vedute.checkpoints import load_datamodule, load_module
-from vedute.metrics import fidelity, learners, make_card, real_sets
+from vedute.metrics import fidelity, learners, make_card, real_sets, reconstruction
 from vedute.metrics.card import Settings
 from vedute.metrics.details import plain_features
 from vedute.metrics.distances import FrechetDistance, KernelDistance
@@ -55,7 +55,7 @@ _WORK = (
     (make_card, "balanced_interval", "intervals of the rest"),
     (make_card, "diversities", "diversity"),
     (make_card, "diversity_interval", "diversity"),
-    (make_card, "image_scores", "SSIM and PSNR of reconstructions"),
+    (reconstruction, "image_scores", "SSIM and PSNR of reconstructions"),
     (real_sets.RealSets, "_digest", "digest of real pixels"),
 )
 """Where a card does other things than run networks."""

@@ -40,8 +40,12 @@ class Recorded(StubGenerator):
     def condition_of(self, batch: Batch) -> Condition:
         return batch.condition
 
+    condition_mean: ClassVar[list[float]] = []
+    condition_scale: ClassVar[list[float]] = []
+
     def reconstruct(self, *_: object) -> None: ...
     def embed(self, *_: object) -> None: ...
+    def latent_scores(self, *_: object) -> None: ...
 
 
 def measure(alarm: DiversityAlarm, generator: StubGenerator, times: int = 1) -> None:
@@ -100,11 +104,8 @@ def test_a_gan_is_told_its_options(caplog: pytest.LogCaptureFixture) -> None:
 
 
 def test_data_without_any_variety_have_no_ratio() -> None:
-    class Single(StubData):
-        sizes: ClassVar = {"train": 3}
-
     generator = Recorded(repeated=(0, 1, 2))
-    generator.data = Single()
+    generator.data = StubData(train=3)
     measure(DiversityAlarm(patience=1), generator)
     assert generator.values == {}
 
