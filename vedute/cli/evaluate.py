@@ -74,11 +74,9 @@ def main(args: Sequence[str]) -> int:
         segmenter,
     )
     notes = [*left_out, *card.notes]
-    pictures = {f"{output.stem}{ending}.png": picture for ending, picture in card_pictures(card).items()}
-    files = {
-        ending.removeprefix("_") or "card": name
-        for ending, name in zip(card_pictures(card), pictures, strict=True)
-    }
+    drawn = card_pictures(card)
+    files = {ending.removeprefix("_") or "card": f"{output.stem}{ending}.png" for ending in drawn}
+    pictures = dict(zip(files.values(), drawn.values(), strict=True))
     content: dict[str, object] = {
         "checkpoint": str(given.checkpoint),
         "classifier": None if given.classifier is None else str(given.classifier),

@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from lightning_modules.base import GenerativeModule
 
 _NAMES = ("solver", "schedule", "guidance", "guidance_interval", "tolerance", "noise_scale")
-_GUIDE = "guide"
 
 
 def add_sampler_options(options: argparse.ArgumentParser, steps: str = "--steps") -> None:
@@ -86,10 +85,10 @@ def apply_sampler_options(model: GenerativeModule, given: argparse.Namespace) ->
     changed = {name: getattr(given, name) for name in _NAMES if hasattr(given, name)}
     if hasattr(given, "solver_steps"):
         changed["steps"] = given.solver_steps
-    guide_file: Path | None = getattr(given, _GUIDE, None)
+    guide_file: Path | None = getattr(given, "guide", None)
     if not isinstance(model, HasSampler):
         if changed or guide_file is not None:
-            asked = [*changed, *([_GUIDE] if guide_file is not None else [])]
+            asked = [*changed, *(["guide"] if guide_file is not None else [])]
             raise ConfigurationError(
                 f"{named(type(model))} is no flow model: leave out "
                 f"{', '.join('--' + name.replace('_', '-') for name in asked)}."
