@@ -221,13 +221,7 @@ class FlowMatching(GenerativeModule):
         values = {"loss": losses.mean()}
         for name, part in (("early", t < 0.5), ("late", t >= 0.5)):
             if bool(part.any()):
-                self.log(
-                    f"{stage}/loss_{name}",
-                    losses[part].mean(),
-                    batch_size=int(part.sum()),
-                    sync_dist=True,
-                    on_epoch=True,
-                )
+                self.log_stage(stage, {f"loss_{name}": losses[part].mean()}, int(part.sum()))
         self.log_stage(stage, values, len(batch))
 
     def validation_step(self, batch: Batch) -> None:

@@ -11,6 +11,7 @@ from torch import Tensor
 from vedute.callbacks.intervals import is_due
 from vedute.callbacks.measuring import measure_generated, measure_real, training_instruments
 from vedute.errors import ConfigurationError
+from vedute.metrics.chosen import drawn, some_of_each
 from vedute.metrics.diversity import Diversity
 from vedute.metrics.sets import Instruments, Measured, wanted_images
 from vedute.promises import ImageData, as_generator, as_image_data
@@ -179,14 +180,8 @@ class DiversityAlarm(Callback):
 
 def _real_rows(data: ImageData, names: list[str], count: int, seed: int) -> tuple[Tensor, Tensor | None]:
     """Choose at most ``count`` rows of each class; return them with their classes."""
-    random = torch.Generator().manual_seed(seed)
     if not names:
-        rows = torch.randperm(data.size(_SPLIT), generator=random)[:count].sort().values
-        return rows, None
+        return drawn(data.size(_SPLIT), count, seed), None
     labels = torch.from_numpy(data.labels(_SPLIT))
-    chosen = []
-    for label in range(len(names)):
-        rows = torch.where(labels == label)[0]
-        chosen.append(rows[torch.randperm(len(rows), generator=random)[:count]])
-    rows = torch.cat(chosen).sort().values
+    rows = some_of_each(labels, count, seed)
     return rows, labels[rows]

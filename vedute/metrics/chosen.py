@@ -61,14 +61,13 @@ def first_of_each(labels: Tensor | None, count: int, each: int) -> Tensor:
     return torch.cat([torch.where(labels == label)[0][:each] for label in range(int(labels.max()) + 1)])
 
 
-def some_of_each(labels: Tensor, most: int, seed: int, least: int) -> Tensor:
-    """Return rows of about ``most`` images in order, of each class as many, and at least ``least``."""
+def some_of_each(labels: Tensor, each: int, seed: int) -> Tensor:
+    """Return rows of at most so many images of each class, in order."""
     generator = torch.Generator().manual_seed(seed)
-    classes = int(labels.max()) + 1
     parts = []
-    for label in range(classes):
+    for label in range(int(labels.max()) + 1):
         rows = torch.where(labels == label)[0]
-        parts.append(rows[torch.randperm(len(rows), generator=generator)[: max(least, most // classes)]])
+        parts.append(rows[torch.randperm(len(rows), generator=generator)[:each]])
     return torch.cat(parts).sort().values
 
 

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from vedute.metrics.checks import check_features
+from vedute.metrics.chosen import drawn
 from vedute.metrics.frechet import frechet_distance
 from vedute.metrics.kept_rows import KeptRows
 from vedute.metrics.neighbours import nearest
@@ -249,8 +250,7 @@ def _close_shares(mine: Tensor, real: Tensor) -> tuple[float, float]:
 def _drawn(features: Tensor, count: int, seed: int) -> Tensor:
     if count == len(features):
         return features
-    chosen = torch.randperm(len(features), generator=torch.Generator().manual_seed(seed))[:count]
-    return features[chosen.sort().values.to(features.device)]
+    return features[drawn(len(features), count, seed).to(features.device)]
 
 
 def _closest(distances: Tensor, rows: Tensor, pairs: int) -> Pairs:

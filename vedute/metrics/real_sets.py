@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from torch import Tensor
 
 from vedute.errors import VeduteError
 from vedute.files import cache_folder, whole
+from vedute.metrics.chosen import advancing
 from vedute.metrics.features import FeatureExtractor
 from vedute.metrics.sets import Instruments, Measured, real_batches
 from vedute.promises import ImageData
@@ -72,18 +73,12 @@ class RealSets:
             labels = torch.from_numpy(self._data.labels(split))[rows] if self._classes else None
             return Measured(found, labels)
         with self._bar(title, len(rows)) as advance:
-            measured = self._instruments.measure(self._batches(split, rows, advance), left)
+            batches = real_batches(self._data, split, rows, self._batch_size, self._classes)
+            measured = self._instruments.measure(advancing(batches, advance), left)
         for name, features in measured.features.items():
             if name in files:
                 _keep(files[name], features)
         return Measured({**found, **measured.features}, measured.labels)
-
-    def _batches(
-        self, split: str, rows: Tensor, advance: Callable[[int], None]
-    ) -> Iterator[tuple[Tensor, Tensor | None]]:
-        for image, label in real_batches(self._data, split, rows, self._batch_size, self._classes):
-            yield image, label
-            advance(len(image))
 
     def _digest(self, split: str, rows: Tensor) -> str:
         digest = hashlib.sha256(f"{_FORMAT}".encode())

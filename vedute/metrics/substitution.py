@@ -38,7 +38,8 @@ def substitution(
         for rows in torch.split(images.rows, settings.batch_size):
             metric.update(images.of(rows), wanted[rows], Part.GENERATED)
         for part, name, limit in ((Part.TRAIN, "train", most), (Part.TEST, split, settings.train_images)):
-            rows = some_of_each(torch.from_numpy(data.labels(name)), limit, settings.seed, MINIMUM)
+            each = max(MINIMUM, limit // classes)
+            rows = some_of_each(torch.from_numpy(data.labels(name)), each, settings.seed)
             for image, label in real_batches(data, name, rows, settings.batch_size, classes=True):
                 assert label is not None
                 metric.update(image, label, part)

@@ -161,11 +161,9 @@ def marks(score: Score, runs: Sequence[RunRecord]) -> list[Mark]:
             for position in members:
                 found[position] = "other"
     if len(ranked) < 2:
-        return (
-            ["other" if mark or position in ranked else "" for position, mark in enumerate(found)]
-            if (len(groups) > 1)
-            else found
-        )
+        for position in ranked if len(groups) > 1 else ():
+            found[position] = "other"
+        return found
     if len({values[position] for position in ranked}) == 1:
         return found  # equal: none is the best
     ranks = {position: _badness(score, runs[position]) for position in ranked}
