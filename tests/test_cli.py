@@ -240,43 +240,6 @@ def test_an_interrupted_run_goes_on_as_if_it_had_not_been(
     assert len(first) > 20 and first == second
 
 
-def test_weights_and_biases_offline(
-    trained: Path, tiny_config: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("WANDB_MODE", "offline")
-    monkeypatch.setenv("WANDB_SILENT", "true")
-    overlay = ROOT / "configs" / "with" / "wandb.yaml"
-    assert (
-        main(["fit", "--config", str(tiny_config), "--config", str(overlay), "--trainer.max_epochs", "1"])
-        == 0
-    )
-    folder = Path("runs/tiny/1")
-    assert (folder / "metrics.csv").is_file() and list(folder.glob("events*")), "the default loggers stay"
-    (run,) = (folder / "wandb").glob("offline-run-*")
-    assert list(run.glob("files/media/images/samples_*.png"))
-    (record,) = run.glob("*.wandb")
-    deadline = time.monotonic() + 60
-    while b"val/loss" not in (content := record.read_bytes()) and time.monotonic() < deadline:
-        time.sleep(0.1)  # W&B's own process writes it, and can be late on a busy machine
-    for name in (b"train/loss", b"val/loss", b"tiny/1", b"lightning_modules.cvae.CVAE"):
-        assert name in content, name
-
-
-def test_weights_and_biases_without_a_login(
-    trained: Path, tiny_config: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    import wandb
-
-    def refuse(**_: object) -> None:
-        raise wandb.errors.UsageError("No API key configured. Use `wandb login` to log in.")
-
-    monkeypatch.setattr(wandb, "init", refuse)
-    overlay = ROOT / "configs" / "with" / "wandb.yaml"
-    said = failed(capsys, "fit", "--config", tiny_config, "--config", overlay)
-    assert "WANDB_MODE=offline" in said and "wandb login" in said
-    assert not Path("runs/tiny/1").exists()
-
-
 def test_a_plain_training_needs_neither_wandb_nor_kornia(trained: Path) -> None:
     code = (
         "import sys; from vedute.cli import main;"

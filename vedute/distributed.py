@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 import torch
+from lightning_utilities.core.rank_zero import rank_zero_only
 from torch import Tensor
 from torch import distributed as dist
+
+
+def first_rank() -> bool:
+    """Whether this process is the one that writes; known before there is a trainer."""
+    return getattr(rank_zero_only, "rank", 0) == 0
 
 
 def several() -> bool:

@@ -38,10 +38,11 @@ from vedute.checkpoints import begin_with, check_weights, load_checkpoint, load_
 from vedute.cli import program
 from vedute.cli.mistakes import own_errors
 from vedute.cli.training_arguments import LINKED, Run, check_same, complete, find_run
+from vedute.distributed import first_rank
 from vedute.errors import ConfigurationError, named
 from vedute.files import WEIGHTS
 from vedute.hardware import best_precision, reuse_freed_memory
-from vedute.loggers import RunCSVLogger, RunTensorBoardLogger, WeightsAndBiases, first_rank
+from vedute.loggers import RunCSVLogger, RunTensorBoardLogger, WeightsAndBiases
 from vedute.networks.published_rrdb import SUFFIXES
 from vedute.pretrained import weights_follow
 from vedute.run_folder import CHECKPOINTS, CONFIG, METRICS, RunFolder, announced, shown
