@@ -16,7 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from vedute.callbacks.budget import TimeBudget
+from vedute.callbacks.budget import STATE
 from vedute.checkpoints import load_checkpoint
 from vedute.run_folder import newest_checkpoint
 
@@ -64,7 +64,7 @@ class Job:
         if self.last is None:
             return 0.0
         callbacks = load_checkpoint(self.last).get("callbacks")
-        state = callbacks.get(TimeBudget.__name__, {}) if isinstance(callbacks, dict) else {}
+        state = callbacks.get(STATE, {}) if isinstance(callbacks, dict) else {}
         return float(state.get("processor_seconds", 0.0)) / 60
 
     def train(self) -> None:

@@ -129,7 +129,7 @@ class ImageModule(LightningModule):
         if endless and not any(budget.limited for budget in self._budgets()):
             raise ConfigurationError(
                 f"{option} follows the share of the training that is done, which needs a planned end: set "
-                "trainer.max_epochs, trainer.max_steps or budget.minutes."
+                "trainer.max_epochs, trainer.max_steps, budget.minutes or budget.images."
             )
 
     def check(self) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from tests.data.landscapes import write_tiny_landscapes
 from tests.data.training import CONFIG, column, fit_cvae
-from vedute.callbacks.budget import TimeBudget
+from vedute.callbacks.budget import STATE, TrainingBudget
 from vedute.checkpoints import load_checkpoint
 from vedute.cli import main
 from vedute.errors import ConfigurationError
@@ -21,7 +21,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def spent(run: Path) -> dict[str, float]:
     callbacks = load_checkpoint(run / "checkpoints" / "last.ckpt")["callbacks"]
-    return callbacks["TimeBudget"]  # type: ignore[index,no-any-return]
+    return callbacks[STATE]  # type: ignore[index,no-any-return]
 
 
 @pytest.mark.parametrize("clock", ["true", "false"])
@@ -46,9 +46,23 @@ def test_time_adds_up_over_resumes(tiny: Path, tmp_path: Path) -> None:
 
 
 def test_no_limit_means_no_fraction() -> None:
-    assert TimeBudget().fraction == 0 and not TimeBudget().limited
+    assert TrainingBudget().fraction == 0 and not TrainingBudget().limited
     with pytest.raises(ConfigurationError, match="above 0"):
-        TimeBudget(minutes=0)
+        TrainingBudget(minutes=0)
+    with pytest.raises(ConfigurationError, match="at least 1"):
+        TrainingBudget(images=0)
+
+
+def test_a_training_ends_when_its_images_are_seen(tiny: Path, tmp_path: Path) -> None:
+    endless = ["--trainer.max_epochs", "-1", "--checkpoint.monitor", "null"]
+    run = fit_cvae(tiny, tmp_path, *endless, "--budget.images", "20")
+    assert spent(run)["images"] == 24, "three batches of 8"
+    again = ["--ckpt_path", str(run / "checkpoints" / "last.ckpt"), "--budget.images", "40"]
+    assert main(["fit", *again, "--trainer.enable_progress_bar", "false"]) == 0
+    assert spent(run)["images"] == 40, "what was seen before counts"
+    state = load_checkpoint(run / "checkpoints" / "last.ckpt")
+    assert state["global_step"] == 5
+    assert state["lr_schedulers"][0]["_last_lr"][0] < 2e-4, "the rate has come down with the budget"  # type: ignore[index]
 
 
 def test_a_schedule_without_an_end_is_refused_but_a_budget_is_an_end(

@@ -1,7 +1,7 @@
 """Run folders: ``runs/<name of the configuration>/<n>/``.
 
 A run folder holds ``config.yaml``, ``checkpoints/{last,best}.ckpt``, ``metrics.csv``, event
-files of TensorBoard and ``samples/*.png``. Nothing here deletes a run.
+files of TensorBoard, ``log.txt`` and ``samples/*.png``. Nothing here deletes a run.
 """
 
 from __future__ import annotations

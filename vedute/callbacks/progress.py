@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import ProgressBar, RichProgressBar
 
 _LINE_SECONDS = 60.0
@@ -34,14 +34,44 @@ class LossBar(RichProgressBar):
         return f"Epoch {current_epoch + 1}" + (f"/{total}" if total not in (None, -1) else "")
 
 
-class EpochLines(ProgressBar):
-    """A line per epoch, and one a minute in long epochs: for output that goes to a file."""
+class Lines(Callback):
+    """A line per epoch, and one a minute in long epochs; subclasses say where to."""
 
     def __init__(self) -> None:
-        """Start silent."""
+        """Start the clocks."""
         super().__init__()
-        self._enabled = True
         self._epoch_start = self._last_line = time.monotonic()
+
+    def say(self, line: str) -> None:
+        """Write a line."""
+        raise NotImplementedError
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Start the epoch's clock."""
+        self._epoch_start = self._last_line = time.monotonic()
+
+    def on_train_batch_end(self, trainer: Trainer, *args: object) -> None:
+        """Write a line when the last is a minute ago."""
+        if time.monotonic() - self._last_line >= _LINE_SECONDS:
+            self._last_line = time.monotonic()
+            batch = trainer.fit_loop.epoch_loop.batch_progress.current.ready
+            self._line(trainer, f" batch {batch}/{trainer.num_training_batches}")
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Write the epoch's line."""
+        self._line(trainer, "")
+
+    def _line(self, trainer: Trainer, where: str) -> None:
+        total = f"/{trainer.max_epochs}" if trainer.max_epochs not in (None, -1) else ""
+        values = "  ".join(f"{name} {value:.4g}" for name, value in _values(trainer).items())
+        seconds = time.monotonic() - self._epoch_start
+        self.say(f"epoch {trainer.current_epoch + 1}{total}{where}  {values}  ({seconds:.1f} s)")
+
+
+class EpochLines(Lines, ProgressBar):
+    """The lines on stdout, where that is no terminal: a sign of life in a job's log."""
+
+    _enabled = True
 
     def disable(self) -> None:
         """Say nothing: ranks other than the first."""
@@ -51,25 +81,7 @@ class EpochLines(ProgressBar):
         """Print again."""
         self._enabled = True
 
-    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Start the epoch's clock."""
-        self._epoch_start = self._last_line = time.monotonic()
-
-    def on_train_batch_end(self, trainer: Trainer, *args: object) -> None:
-        """Print a line when the last is a minute ago."""
-        if time.monotonic() - self._last_line >= _LINE_SECONDS:
-            self._last_line = time.monotonic()
-            batch = trainer.fit_loop.epoch_loop.batch_progress.current.ready
-            self._line(trainer, f" batch {batch}/{trainer.num_training_batches}")
-
-    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Print the epoch's line."""
-        self._line(trainer, "")
-
-    def _line(self, trainer: Trainer, where: str) -> None:
-        if not self._enabled:
-            return
-        total = f"/{trainer.max_epochs}" if trainer.max_epochs not in (None, -1) else ""
-        values = "  ".join(f"{name} {value:.4g}" for name, value in _values(trainer).items())
-        seconds = time.monotonic() - self._epoch_start
-        print(f"epoch {trainer.current_epoch + 1}{total}{where}  {values}  ({seconds:.1f} s)", flush=True)
+    def say(self, line: str) -> None:
+        """Print a line at once."""
+        if self._enabled:
+            print(line, flush=True)

@@ -26,13 +26,14 @@ from lightning.pytorch.trainer.states import TrainerStatus
 
 from datamodules.base import ImageDataModule
 from lightning_modules.base import GenerativeModule, ImageModule
-from vedute.callbacks.budget import TimeBudget
+from vedute.callbacks.budget import TrainingBudget
 from vedute.callbacks.checkpoint import LOGGED_STEP, BestAndLast, WholeFileIO
 from vedute.callbacks.closing import ClosingMessage, OpeningMessage
 from vedute.callbacks.finite import FiniteLosses
 from vedute.callbacks.progress import EpochLines, LossBar
 from vedute.callbacks.reproducible import Reproducible
 from vedute.callbacks.results import PredictionWriter, ScoreWriter
+from vedute.callbacks.run_log import RunLog
 from vedute.callbacks.throughput import Throughput
 from vedute.checkpoints import begin_with, check_weights, load_checkpoint, load_weights
 from vedute.cli import program
@@ -119,7 +120,7 @@ class TrainingCLI(LightningCLI):
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Add the checkpoint callback and give the model the data set's facts."""
         parser.add_lightning_class_args(BestAndLast, "checkpoint")
-        parser.add_lightning_class_args(TimeBudget, "budget")
+        parser.add_lightning_class_args(TrainingBudget, "budget")
         parser.add_argument(
             "--weights_dir",
             "--weights-dir",
@@ -278,7 +279,7 @@ class TrainingCLI(LightningCLI):
         ours: list[Callback] = []
         if self.verb == "fit":
             # Throughput first: seeding is not waiting for data.
-            ours += [Throughput(), Reproducible(), OpeningMessage(), FiniteLosses()]
+            ours += [RunLog(), Throughput(), Reproducible(), OpeningMessage(), FiniteLosses()]
         elif self.verb == "predict":
             ours += [PredictionWriter(self._source())]
         else:

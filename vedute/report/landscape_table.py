@@ -262,7 +262,7 @@ def _warnings(runs: Sequence[RunRecord], program: str) -> list[str]:
         if isinstance(scored, str) and scored.endswith(".ckpt") and not scored.endswith(run.checkpoint.name):
             found.append(f"Attention: the card of {run.name} is of {scored}, its other values of best.ckpt.")
     if any(run.cost["processor_seconds"] is None for run in runs):
-        found.append("T is '-' for runs that were trained without vedute.callbacks.budget.TimeBudget.")
+        found.append("T is '-' for runs that were trained without vedute.callbacks.budget.TrainingBudget.")
     judge = judges.pop() if len(judges) == 1 else "CLASSIFIER.ckpt"
     for run in runs:
         if run.scored("diversity", "classifier") is None:

@@ -16,7 +16,7 @@ from typing import TypeVar
 import yaml
 from torch import nn
 
-from vedute.callbacks.budget import TimeBudget
+from vedute.callbacks.budget import STATE
 from vedute.callbacks.checkpoint import LOGGED_STEP
 from vedute.checkpoints import descriptions, load_checkpoint, outline_module
 from vedute.errors import CheckpointError, ConfigurationError, DataError, named
@@ -145,7 +145,7 @@ def training_cost(checkpoint: Mapping[str, object]) -> dict[str, float | None]:
         ``wall_seconds``, None where the run did not keep them.
     """
     callbacks = checkpoint.get("callbacks")
-    clock = callbacks.get(TimeBudget.__name__) if isinstance(callbacks, Mapping) else None
+    clock = callbacks.get(STATE) if isinstance(callbacks, Mapping) else None
     kept = clock if isinstance(clock, Mapping) else {}
     return {
         "epochs": _finished_epochs(checkpoint),
