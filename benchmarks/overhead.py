@@ -111,10 +111,9 @@ def main() -> None:
     pairs = list(zip(turns.fit, turns.bare, strict=True))[WARM_UP:]
     bare = statistics.median(bare for _, bare in pairs)
     extra = statistics.median(fit - bare for fit, bare in pairs)
-    print(
-        f"bare loop {1000 * bare:.1f} ms a step, fit {1000 * (bare + extra):.1f} ms: {1000 * extra:.2f} ms more"
-    )
-    print(f"{100 * extra / bare:.1f} % of the step ({len(pairs)} steps, {torch.get_num_threads()} threads)")
+    print(f"bare loop {1000 * bare:.1f} ms a step, fit {1000 * (bare + extra):.1f} ms")
+    share = f"{100 * extra / bare:.1f} % of the bare step"
+    print(f"{1000 * extra:.2f} ms more, {share} ({len(pairs)} steps, {torch.get_num_threads()} threads)")
 
 
 if __name__ == "__main__":

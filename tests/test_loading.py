@@ -145,6 +145,34 @@ def test_a_loader_continues_within_the_epoch_whatever_the_workers_fetched_ahead(
     assert [batch.index.tolist() for batch in resumed] == whole  # only the first pass is a continuation
 
 
+def of_rank(rank: int, ranks: int, batch_size: int) -> ImageLoader:
+    order = BatchOrder(48, batch_size, training=True, shuffle="full", rank=rank, ranks=ranks)
+    return ImageLoader(make_rows(48), order)
+
+
+@pytest.mark.parametrize(
+    ("before", "after"), [((2, 4), (1, 4)), ((1, 4), (2, 4)), ((1, 4), (3, 2)), ((2, 3), (1, 12))]
+)
+def test_other_processes_and_batch_sizes_go_on_with_the_images_that_are_left(
+    before: tuple[int, int], after: tuple[int, int]
+) -> None:
+    ranks, batch_size = before
+    seen: list[int] = []
+    for rank in range(ranks):
+        loader = of_rank(rank, ranks, batch_size)
+        batches = iter(loader)
+        for _ in range(24 // (ranks * batch_size)):
+            seen += next(batches).index.tolist()
+        state = loader.state_dict()
+    ranks, batch_size = after
+    for rank in range(ranks):
+        loader = of_rank(rank, ranks, batch_size)
+        loader.load_state_dict(state)
+        assert loader.regrouped
+        seen += [row for batch in loader for row in batch.index.tolist()]
+    assert sorted(seen) == list(range(48)), "every image once"
+
+
 def test_a_state_of_another_epoch_starts_the_epoch_from_its_beginning() -> None:
     loader = make_loader()
     whole = [batch.index.tolist() for batch in loader]

@@ -7,7 +7,7 @@ Here: arrays of images, the rows of one split, the loader. Not here: the order o
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Protocol, TypedDict
+from typing import NotRequired, Protocol, TypedDict
 
 import torch
 from torch import Tensor
@@ -147,10 +147,15 @@ class ImageRows(Dataset[Batch]):
 
 
 class LoaderState(TypedDict):
-    """Where a loader stands: the batches of an epoch that it has given out."""
+    """Where a loader stands: the batches of an epoch that it has given out.
+
+    ``images`` is how many all processes together train on with one batch each; states from before it was
+    kept are without.
+    """
 
     epoch: int
     batches: int
+    images: NotRequired[int]
 
 
 def _identity(batch: object) -> object:
@@ -191,7 +196,10 @@ class ImageLoader:
             generator=torch.Generator(),
         )
         self._state = LoaderState(epoch=0, batches=0)
-        self._resumes = False
+        self.resumed_at: int | None = None
+        """Batch of the coming epoch where this loader continues; None: it begins with the first."""
+        self.regrouped = False
+        """Whether the state that it continues was that of another batch size or number of processes."""
 
     def __len__(self) -> int:
         """Return the number of batches of a whole epoch, also when resuming within one."""
@@ -203,9 +211,9 @@ class ImageLoader:
         Not when the iterator is made: Lightning makes it before it sets the epoch.
         """
         epoch = self.batch_sampler.epoch
-        within = self._resumes and self._state["epoch"] == epoch
-        self._resumes = False
+        within = self.resumed_at is not None and self._state["epoch"] == epoch
         self.batch_sampler.start = self._state["batches"] if within else 0
+        self.resumed_at = None
         self._state = LoaderState(epoch=epoch, batches=self.batch_sampler.start)
         for batch in self._batches:
             self._state["batches"] += 1
@@ -213,9 +221,19 @@ class ImageLoader:
 
     def state_dict(self) -> LoaderState:
         """Return where the loader stands; the same on every rank."""
-        return LoaderState(epoch=self._state["epoch"], batches=self._state["batches"])
+        return LoaderState(**self._state, images=self._images)
 
     def load_state_dict(self, state_dict: LoaderState) -> None:
-        """Continue after the batches that were given out, if the epoch is the same."""
-        self._state = LoaderState(epoch=state_dict["epoch"], batches=state_dict["batches"])
-        self._resumes = True
+        """Continue after the batches that were given out, if the epoch is the same.
+
+        With another batch size or number of processes: after as many images, rounded down to whole batches.
+        """
+        before = state_dict.get("images", self._images)
+        self._state = LoaderState(
+            epoch=state_dict["epoch"], batches=state_dict["batches"] * before // self._images
+        )
+        self.resumed_at, self.regrouped = self._state["batches"], before != self._images
+
+    @property
+    def _images(self) -> int:
+        return self.batch_sampler.batch_size * self.batch_sampler.ranks
