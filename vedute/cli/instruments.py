@@ -76,7 +76,7 @@ def _segmenter(model: GenerativeModule, given: argparse.Namespace, device: torch
     Raises:
         CheckpointError: It cannot be used for this model.
     """
-    from vedute.metrics.judge import load_mask_judge
+    from vedute.metrics.judge import check_channels, load_mask_judge
 
     if given.segmenter is None:
         return None
@@ -86,9 +86,5 @@ def _segmenter(model: GenerativeModule, given: argparse.Namespace, device: torch
             "Leave out --segmenter."
         )
     segmenter = load_mask_judge(given.segmenter, device)
-    if segmenter.image_channels != model.image_channels:
-        raise CheckpointError(
-            f"The segmenter takes images with {segmenter.image_channels} channels, the generator makes "
-            f"{model.image_channels}. Train a segmenter with data.image_channels {model.image_channels}."
-        )
+    check_channels(segmenter, "segmenter", model.image_channels)
     return segmenter

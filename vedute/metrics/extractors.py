@@ -22,7 +22,7 @@ from pathlib import Path
 
 import torch
 
-from vedute.errors import CheckpointError, ConfigurationError
+from vedute.errors import ConfigurationError
 from vedute.metrics.details import detail_features
 from vedute.metrics.features import (
     FeatureExtractor,
@@ -32,7 +32,7 @@ from vedute.metrics.features import (
     judge_features,
     pixel_features,
 )
-from vedute.metrics.judge import Measuring
+from vedute.metrics.judge import Measuring, check_channels
 from vedute.metrics.published_features import (
     DINOV2,
     dinov2_features,
@@ -142,9 +142,5 @@ def _make(name: str, source: Source) -> FeatureExtractor:
     if name in DINOV2:
         return dinov2_features(name, source.folder, source.device)
     judge = source.judges[name]
-    if judge.image_channels != source.image_channels:
-        raise CheckpointError(
-            f"The {name} takes images with {judge.image_channels} channels, these have "
-            f"{source.image_channels}: train one with data.image_channels {source.image_channels}."
-        )
+    check_channels(judge, name, source.image_channels)
     return judge_features(judge, name)

@@ -96,6 +96,24 @@ def _load(path: Path, device: torch.device | str, kind: type[JudgeType], what: s
     return module
 
 
+def check_channels(judge: Measuring, name: str, image_channels: int) -> None:
+    """Make sure that a judge takes images with so many channels.
+
+    Args:
+        judge: The judge.
+        name: What it is, e.g. ``classifier``.
+        image_channels: Channels of the images that it shall look at.
+
+    Raises:
+        CheckpointError: It takes others.
+    """
+    if judge.image_channels != image_channels:
+        raise CheckpointError(
+            f"The {name} takes images with {judge.image_channels} channels, these have {image_channels}. "
+            f"Train a {name} with data.image_channels {image_channels}."
+        )
+
+
 def judge_columns(judge: Judge, names: Sequence[str], image_channels: int) -> list[int]:
     """Return the judge's position of each class in ``names``, then those that only the judge knows.
 
@@ -114,11 +132,7 @@ def judge_columns(judge: Judge, names: Sequence[str], image_channels: int) -> li
             f"{', '.join(judge.condition_names)}. Train one on data with the generator's classes: "
             f"{', '.join(names)}."
         )
-    if judge.image_channels != image_channels:
-        raise CheckpointError(
-            f"The classifier takes images with {judge.image_channels} channels, the generator makes "
-            f"{image_channels}. Train a classifier with data.image_channels {image_channels}."
-        )
+    check_channels(judge, "classifier", image_channels)
     known = [judge.condition_names.index(name) for name in names]
     return known + [position for position in range(len(judge.condition_names)) if position not in known]
 
@@ -141,9 +155,5 @@ def score_columns(judge: ScoreJudge, names: Sequence[str], image_channels: int) 
             f"{', '.join(judge.condition_names)}. Train one on the generator's data "
             "(fit --config configs/regressor_cars.yaml)."
         )
-    if judge.image_channels != image_channels:
-        raise CheckpointError(
-            f"The regressor takes images with {judge.image_channels} channels, the generator makes "
-            f"{image_channels}. Train a regressor with data.image_channels {image_channels}."
-        )
+    check_channels(judge, "regressor", image_channels)
     return [judge.condition_names.index(name) for name in names]
