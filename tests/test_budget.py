@@ -74,3 +74,10 @@ def test_a_schedule_without_an_end_is_refused_but_a_budget_is_an_end(
         == 2
     )
     assert "budget.minutes" in capsys.readouterr().err
+
+
+def test_lightnings_time_limit_ends_a_training_with_a_checkpoint(tiny: Path, tmp_path: Path) -> None:
+    run = fit_cvae(tiny, tmp_path, "--trainer.max_epochs", "100000", "--trainer.max_time", "00:00:00:02")
+    seconds = spent(run)["wall_seconds"]
+    assert 1.5 <= seconds < 30
+    assert load_checkpoint(run / "checkpoints" / "last.ckpt")["global_step"] > 0

@@ -261,3 +261,47 @@ def test_the_best_follows_the_monitor(trained: Path, tiny_config: Path) -> None:
     assert isinstance(callbacks, dict)
     assert callbacks["BestAndLast"]["best_score"] == pytest.approx(max(scores))
     assert states["epoch"] == scores.index(max(scores))
+
+
+def psnr_of_epochs(folder: Path) -> list[float]:
+    with (folder / "metrics.csv").open() as file:
+        return [float(row["val/psnr"]) for row in csv.DictReader(file) if row["val/psnr"]]
+
+
+@pytest.mark.parametrize(("links", "mode"), [(True, "max"), (True, "min"), (False, "min")])
+def test_the_next_best_are_kept_too_in_their_order(
+    trained: Path, tiny_config: Path, monkeypatch: pytest.MonkeyPatch, links: bool, mode: str
+) -> None:
+    if not links:
+
+        def no_link(*_: object) -> None:
+            raise OSError(errno.EPERM, "no hard links here")
+
+        monkeypatch.setattr("vedute.callbacks.checkpoint.os.link", no_link)
+    # a rate so high that the score goes up and down
+    own = ["--checkpoint.monitor", "val/psnr", "--checkpoint.mode", mode, "--checkpoint.keep", "3"]
+    args = [*own, "--model.optimizer.init_args.lr", "0.03", "--data.seed", "3"]
+    assert main(["fit", "--config", str(tiny_config), *args, "--trainer.max_epochs", "4"]) == 0
+    folder = Path("runs/tiny/1")
+    assert (
+        main(["fit", "--ckpt_path", str(folder / "checkpoints" / "last.ckpt"), "--trainer.max_epochs", "8"])
+        == 0
+    )
+    scores = psnr_of_epochs(folder)
+    sign = -1 if mode == "max" else 1
+    order = sorted(range(8), key=lambda epoch: sign * scores[epoch])[:3]
+    files = [folder / "checkpoints" / name for name in ("best.ckpt", "best-2.ckpt", "best-3.ckpt")]
+    assert [load_checkpoint(path)["epoch"] for path in files] == order
+    assert (order[0] == 7) == (mode == "max"), (
+        "a score that rises: the new best, and the best from the beginning"
+    )
+    assert sorted(path.name for path in (folder / "checkpoints").iterdir()) == [
+        *("best-2.ckpt", "best-3.ckpt", "best.ckpt", "last.ckpt"),
+    ]
+
+
+def test_several_best_need_a_measure(tiny_config: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    several = ["--checkpoint.keep", "2", "--checkpoint.monitor", "null"]
+    for options in (several, ["--checkpoint.keep", "0"]):
+        assert main(["fit", "--config", str(tiny_config), *options]) == 2
+        assert "checkpoint.keep" in capsys.readouterr().err

@@ -1,19 +1,23 @@
-"""``checkpoints/last.ckpt`` and ``checkpoints/best.ckpt`` of a run."""
+"""``checkpoints/last.ckpt`` and ``checkpoints/best.ckpt`` of a run, and the next best if wanted."""
 
 from __future__ import annotations
 
 import errno
+import math
 import os
 import secrets
+import shutil
 import time
 from pathlib import Path
 from typing import Literal
 
 import torch
-from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
+from vedute.cluster.ending import Preemption, agreed
+from vedute.data.loading import ImageLoader
 from vedute.errors import ConfigurationError
 from vedute.files import whole
 from vedute.run_folder import CHECKPOINTS, is_trial, run_folder
@@ -44,6 +48,9 @@ class WholeFileIO(TorchCheckpointIO):
                 raise
 
 
+_DUE, _ASKED = 1, 2
+"""Why ``last.ckpt`` is written amid an epoch: its time has come, or the training was asked to end."""
+
 LOGGED_STEP = "logged_step"
 """Where a checkpoint keeps the last step whose rows in the loggers belong to it."""
 
@@ -53,12 +60,17 @@ class BestAndLast(ModelCheckpoint):
 
     ``last.ckpt`` is written after every epoch, every ``minutes`` within one, and when the
     job's scheduler asks the process to end; training resumed from it is as if it had never
-    stopped. ``best.ckpt`` is the state with the best value of ``monitor``. Both are replaced
-    whole: a kill while one is written leaves the one before.
+    stopped. ``best.ckpt`` is the state with the best value of ``monitor``; ``best-2.ckpt``,
+    ``best-3.ckpt``, ... are the next, as many as wanted. All are replaced whole: a kill while
+    one is written leaves the one before. The disk needs room for one more than there are.
     """
 
     def __init__(
-        self, monitor: str | None = "val/loss", mode: Literal["min", "max"] = "min", minutes: float = 10.0
+        self,
+        monitor: str | None = "val/loss",
+        mode: Literal["min", "max"] = "min",
+        minutes: float = 10.0,
+        keep: int = 1,
     ) -> None:
         """Say what best means.
 
@@ -66,15 +78,27 @@ class BestAndLast(ModelCheckpoint):
             monitor: The logged value that decides ``best.ckpt``; None: best is the last.
             mode: Whether lower (``min``) or higher (``max``) is better.
             minutes: Longest time between two writings of ``last.ckpt``, minutes.
+            keep: Number of best states that are kept.
+
+        Raises:
+            ConfigurationError: A number is out of its range, or several are kept without a ``monitor``.
         """
         if minutes <= 0:
             raise ConfigurationError(f"checkpoint.minutes must be above 0, got {minutes}.")
+        if keep < 1 or (keep > 1 and monitor is None):
+            needs = (
+                "needs checkpoint.monitor to tell which are the best" if keep > 1 else "must be at least 1"
+            )
+            raise ConfigurationError(f"checkpoint.keep {needs}, got {keep}.")
         super().__init__(
             monitor=monitor, mode=mode, auto_insert_metric_name=False, enable_version_counter=False
         )
         self.seconds = minutes * 60
+        self.keep = keep
+        self._scores: list[float] = []
         self._written_at = 0.0
         self._validated = False
+        self._preemption: Preemption | None = None
 
     @property
     def state_key(self) -> str:
@@ -82,21 +106,31 @@ class BestAndLast(ModelCheckpoint):
         return type(self).__name__
 
     def state_dict(self) -> dict[str, object]:
-        """Return the best score so far."""
-        score = self.best_model_score
+        """Return the best scores so far, best first."""
         return {
             "monitor": self.monitor,
             "mode": self.mode,
-            "best_score": None if score is None else float(score),
+            "best_score": self._scores[0] if self._scores else None,
+            "scores": list(self._scores),
         }
 
     def load_state_dict(self, state_dict: dict[str, object]) -> None:
-        """Go on from the best score of the run, if it is this run's and means the same."""
-        score = state_dict.get("best_score")
-        same = (state_dict.get("monitor"), state_dict.get("mode")) == (self.monitor, self.mode)
-        if same and isinstance(score, float) and self.best.is_file():
-            self.best_model_score = torch.tensor(score)
-            self.best_model_path = str(self.best)
+        """Go on from the best scores of the run, if they are this run's and mean the same."""
+        if (state_dict.get("monitor"), state_dict.get("mode")) != (self.monitor, self.mode):
+            return
+        scores = state_dict.get("scores", [state_dict.get("best_score")])
+        assert isinstance(scores, list)
+        for rank, score in enumerate(scores[: self.keep]):
+            if not isinstance(score, float) or not self.ranked(rank).is_file():
+                break
+            self._scores.append(score)
+        if self._scores:
+            self._announce()
+
+    def _announce(self) -> None:
+        """Say what the best is, by the names that Lightning's loggers know."""
+        self.best_model_score = torch.tensor(self._scores[0])
+        self.best_model_path = str(self.best)
 
     def on_save_checkpoint(
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, object]
@@ -117,11 +151,17 @@ class BestAndLast(ModelCheckpoint):
     @property
     def best(self) -> Path:
         """Path of ``best.ckpt``."""
-        return Path(self.dirpath or ".") / "best.ckpt"
+        return self.ranked(0)
+
+    def ranked(self, rank: int) -> Path:
+        """Path of the state that only ``rank`` others are better than."""
+        return Path(self.dirpath or ".") / (f"best-{rank + 1}.ckpt" if rank else "best.ckpt")
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Take the run's folder, and clear what a kill left half-written."""
         self.dirpath = str(run_folder(trainer) / CHECKPOINTS)
+        callbacks: list[Callback] = getattr(trainer, "callbacks", [])
+        self._preemption = next((one for one in callbacks if isinstance(one, Preemption)), None)
         if stage == "fit" and trainer.is_global_zero and not is_trial(trainer):
             for leftover in Path(self.dirpath).glob(".*.partial"):
                 leftover.unlink(missing_ok=True)
@@ -132,6 +172,9 @@ class BestAndLast(ModelCheckpoint):
         # Lightning forgets to when a schedule asked for the number of steps before it had restored
         # its loops; nothing happens here when it did not.
         trainer.fit_loop._load_combined_loader_states()
+        loader = trainer.train_dataloader
+        if isinstance(loader, ImageLoader) and loader.regrouped:
+            _recount(trainer, loader)
 
     def on_train_batch_end(self, trainer: Trainer, *args: object) -> None:
         """Write ``last.ckpt`` when its time has come, at a point that can be resumed exactly."""
@@ -143,32 +186,41 @@ class BestAndLast(ModelCheckpoint):
         check = trainer.val_check_batch or float("inf")
         if waits or (check != float("inf") and batch % int(check) == 0):
             return
-        due = time.monotonic() - self._written_at >= self.seconds or trainer.received_sigterm
-        if trainer.strategy.broadcast(due):
+        wish = _DUE if time.monotonic() - self._written_at >= self.seconds else 0
+        if self._preemption is not None and self._preemption.asked:
+            wish = _ASKED
+        wish = agreed(trainer, wish)  # one exchange for both
+        if wish:
             self._write(trainer, self.last)
+        if wish == _ASKED and self._preemption is not None:
+            self._preemption.checkpoint_written()
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Remember that ``monitor`` has a new value; write ``best.ckpt`` amid an epoch."""
+        """Remember that ``monitor`` has a new value; keep a state that is good amid an epoch."""
         if trainer.sanity_checking or trainer.state.fn != "fit":
             return
         self._validated = True
-        if not trainer.fit_loop.epoch_loop.batch_progress.is_last_batch and self._is_better(trainer):
-            self._write(trainer, self.best)
+        if trainer.fit_loop.epoch_loop.batch_progress.is_last_batch:
+            return  # the end of the epoch does it
+        rank = self._rank(trainer)
+        if rank is not None:
+            self._write(trainer, self.ranked(rank))
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Write ``last.ckpt``, and let it be ``best.ckpt`` too where it is the best."""
-        better = self._is_better(trainer)
+        """Write ``last.ckpt``, and keep it where it is one of the best too."""
+        rank = self._rank(trainer)
         self._write(trainer, self.last)
-        if better:
-            self._same(trainer)
+        if rank is not None:
+            self._same(trainer, self.ranked(rank))
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Do nothing: every training ends with the end of an epoch, whole or not."""
 
-    def _is_better(self, trainer: Trainer) -> bool:
-        """Whether this state is the best so far; if so, its score is kept."""
+    def _rank(self, trainer: Trainer) -> int | None:
+        """Return this state's place among the best, 0 the first, and make room for it; None: it has none."""
         if self.monitor is None:
-            return True
+            self.best_model_path = str(self.best)
+            return 0
         score = trainer.callback_metrics.get(self.monitor)
         if score is None:
             if self._validated:
@@ -176,15 +228,20 @@ class BestAndLast(ModelCheckpoint):
                 raise ConfigurationError(
                     f"checkpoint.monitor '{self.monitor}' is not logged. Logged: {known}."
                 )
-            return False
-        score = score.detach().float().cpu()
-        best = self.best_model_score
-        better = best is None or bool(score < best if self.mode == "min" else score > best)
-        better = trainer.strategy.reduce_boolean_decision(better and not bool(score.isnan()))
-        self.current_score = score
-        if better:
-            self.best_model_score, self.best_model_path = score, str(self.best)
-        return better
+            return None
+        self.current_score = score.detach().float().cpu()
+        value = trainer.strategy.broadcast(float(self.current_score))  # all ranks do the same
+        if math.isnan(value):
+            return None
+        rank = sum(not (value < one if self.mode == "min" else value > one) for one in self._scores)
+        if rank >= self.keep:
+            return None
+        if trainer.is_global_zero and not is_trial(trainer):
+            for before in reversed(range(rank, min(len(self._scores), self.keep - 1))):
+                _repeat(self.ranked(before), self.ranked(before + 1))
+        self._scores = [*self._scores[:rank], value, *self._scores[rank:]][: self.keep]
+        self._announce()
+        return rank
 
     def _write(self, trainer: Trainer, path: Path) -> None:
         if is_trial(trainer):
@@ -194,22 +251,54 @@ class BestAndLast(ModelCheckpoint):
             self._written_at = time.monotonic()
         self._save_checkpoint(trainer, str(path))
 
-    def _same(self, trainer: Trainer) -> None:
-        """Make ``best.ckpt`` the file that ``last.ckpt`` is now, without writing it again."""
+    def _same(self, trainer: Trainer, path: Path) -> None:
+        """Make ``path`` the file that ``last.ckpt`` is now, without writing it again."""
         if is_trial(trainer):
             return
-        self.best_model_path = str(self.best)
-        if trainer.is_global_zero:
-            temporary = self.best.with_name(f".best.{secrets.token_hex(4)}.partial")
-            try:
-                os.link(self.last, temporary)
-                temporary.replace(self.best)
-            except OSError:  # file systems without hard links, sharded checkpoints (folders)
-                temporary.unlink(missing_ok=True)
-                linked = False
-            else:
-                linked = True
-        else:
-            linked = True
+        linked = not trainer.is_global_zero or _link(self.last, path)
         if not trainer.strategy.reduce_boolean_decision(linked):
-            self._write(trainer, self.best)
+            self._write(trainer, path)
+
+
+def _recount(trainer: Trainer, loader: ImageLoader) -> None:
+    """Count batches as if all had been of today's size: schedules and an epoch's end follow the count."""
+    done = loader.position(trainer.current_epoch)
+    progress = trainer.fit_loop.epoch_loop.batch_progress
+    for counted, batches in (
+        (progress.current, done),
+        (progress.total, trainer.current_epoch * len(loader) + done),
+    ):
+        # What was saved at the end of a batch was not completed yet; Lightning makes up for that.
+        open_ = getattr(counted, "processed") - counted.completed  # noqa: B009  # its types know less
+        for name in ("ready", "started", "processed"):
+            setattr(counted, name, batches)
+        counted.completed = batches - open_
+
+
+def _link(source: Path, target: Path) -> bool:
+    """Let two names mean one file, ``target`` always a whole one; False where that cannot be."""
+    temporary = _beside(target)
+    try:
+        os.link(source, temporary)
+        temporary.replace(target)
+    except OSError:  # file systems without hard links, sharded checkpoints (folders)
+        temporary.unlink(missing_ok=True)
+        return False
+    return True
+
+
+def _repeat(source: Path, target: Path) -> None:
+    """Keep a checkpoint under another name too, since its own will mean another one."""
+    if not source.exists() or _link(source, target):
+        return
+    temporary = _beside(target)
+    if source.is_dir():
+        shutil.copytree(source, temporary)
+        shutil.rmtree(target, ignore_errors=True)
+    else:
+        shutil.copyfile(source, temporary)
+    temporary.replace(target)
+
+
+def _beside(path: Path) -> Path:
+    return path.with_name(f".{path.stem}.{secrets.token_hex(4)}.partial")

@@ -46,7 +46,9 @@ VERBS: tuple[Verb, ...] = (
         "runs beside each other: a page of scores, curves and pictures",
         "vedute.cli.compare:main",
     ),
+    Verb("sweep", "train many times with other values, to find the best", "vedute.cli.sweep:main"),
     Verb("describe", "list a model's layers, shapes, weights and multiply-adds", "vedute.cli.describe:main"),
+    Verb("submit", "train as a SLURM job that goes on until it is done", "vedute.cli.submit:main"),
     Verb("doctor", "tell what works on this machine and what is missing", "vedute.cli.doctor:main"),
 )
 

@@ -94,6 +94,9 @@ def _built(args: list[str]) -> ImageModule:
     class Untrained(TrainingCLI):
         """Builds data and model, and leaves out everything that belongs to a run."""
 
+        def check_machine(self) -> None:
+            """Need no GPU: nothing is trained."""
+
         def instantiate_trainer(self, **kwargs: object) -> Trainer:
             """Return a trainer that writes nothing: it is never started."""
             return Trainer(

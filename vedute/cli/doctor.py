@@ -50,6 +50,7 @@ _PACKAGES = (
     ("tensorboard", True),
     ("torch-fidelity", False),
     ("wandb", False),
+    ("optuna", False),
 )
 
 State = Literal["ok", "missing", "broken"]

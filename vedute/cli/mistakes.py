@@ -14,6 +14,7 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 
 from vedute.checkpoints import own_error
 from vedute.cli.parser_messages import essence
+from vedute.cluster.lost import lost_process
 from vedute.errors import ConfigurationError, VeduteError
 
 _IN_TURNS = {
@@ -46,6 +47,9 @@ def own_errors() -> Iterator[None]:
                 "model has one optimiser, raise --trainer.accumulate_grad_batches by the same factor for an "
                 "equal result)."
             ) from error
+        gone = lost_process(error)
+        if gone is not None:
+            raise gone from error
         refused = _refused(error)
         if refused is not None:
             raise ConfigurationError(" ".join(refused.split())) from error

@@ -17,6 +17,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Optional
 
+from lightning.fabric.plugins.environments.cluster_environment import ClusterEnvironment
 from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.callbacks import ProgressBar
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
@@ -39,6 +40,10 @@ from vedute.checkpoints import begin_with, check_weights, load_checkpoint, load_
 from vedute.cli import program
 from vedute.cli.mistakes import own_errors
 from vedute.cli.training_arguments import LINKED, Run, check_same, complete, find_run
+from vedute.cluster.ending import BEFORE_THE_END, Ended, EndRequest, Preemption, requeue
+from vedute.cluster.environment import cluster_environment
+from vedute.cluster.hardware import check_hardware
+from vedute.cluster.jobs import remember, slurm_job
 from vedute.distributed import first_rank
 from vedute.errors import ConfigurationError, named
 from vedute.files import WEIGHTS
@@ -83,6 +88,10 @@ class TrainingCLI(LightningCLI):
         self.verb = verb
         self.plan: Run
         self.folder: Path | None = None
+        self.end_request = EndRequest()
+        self._environment: ClusterEnvironment | None = None
+        if verb == "fit" and slurm_job() is not None:
+            self.end_request.listen(BEFORE_THE_END)  # which would otherwise kill a job that prepares data
         super().__init__(
             model_class=ImageModule,
             datamodule_class=ImageDataModule,
@@ -148,9 +157,12 @@ class TrainingCLI(LightningCLI):
 
         Raises:
             KeyboardInterrupt: With the place of the last checkpoint.
+            SystemExit: A signal ended the training, after a checkpoint; 0 if SLURM will continue it.
         """
         try:
             super()._run_subcommand(self.verb)
+        except Ended as end:
+            raise SystemExit(self._ended(end)) from None
         except (KeyboardInterrupt, SystemExit):
             if self.trainer.state.status == TrainerStatus.INTERRUPTED:
                 raise KeyboardInterrupt(self._interrupted()) from None
@@ -158,14 +170,36 @@ class TrainingCLI(LightningCLI):
         finally:
             self._discard_unused()
 
-    def _interrupted(self) -> str:
+    def _interrupted(self, what: str = "Interrupted") -> str:
         last = None if self.folder is None else self.folder / CHECKPOINTS / "last.ckpt"
         if self.verb != "fit" or last is None:
-            return "Interrupted."
+            return f"{what}."
         if not last.is_file():
-            return "Interrupted before the first checkpoint: there is nothing to continue from."
+            return f"{what} before the first checkpoint: there is nothing to continue from."
         again = shlex.join([*program().split(), "fit", "--ckpt_path", shown(last)])
-        return f"Interrupted. The last checkpoint is {shown(last)}; continue with:\n  {again}"
+        return f"{what}. The last checkpoint is {shown(last)}; continue with:\n  {again}"
+
+    def _ended(self, end: Ended) -> int:
+        """Put the job back into SLURM's queue, say what happens next, and return the exit code."""
+        if not first_rank():
+            return 0  # the first process speaks for all; Lightning kills it where another reports a failure
+        said = f"Ended by {signal.Signals(end.number).name} after a checkpoint"
+        job = slurm_job()
+        reason = None if job is None else requeue(job, end.number)
+        if job is None or reason is not None:
+            print(self._interrupted(said), file=sys.stderr, flush=True)
+            if job is not None:
+                print(
+                    f"SLURM job {job.number} does not go on by itself: {reason}.", file=sys.stderr, flush=True
+                )
+            return 128 + end.number
+        assert self.folder is not None
+        print(
+            f"{said}. SLURM job {job.number} is in the queue again and will go on in {shown(self.folder)}.",
+            file=sys.stderr,
+            flush=True,
+        )
+        return 0
 
     def _discard_unused(self) -> None:
         """Remove a new run folder that an error left before training began."""
@@ -187,6 +221,7 @@ class TrainingCLI(LightningCLI):
             if not Path(weights).is_dir():
                 raise ConfigurationError(f"--weights_dir {weights} is no folder.")
             os.environ[WEIGHTS] = str(Path(weights).absolute())
+        self.check_machine()
         self.plan = find_run(self.verb, self.config[self.verb])
         self.config[self.verb]["ckpt_path"] = None  # resuming is no part of the configuration
         initial = self.config[self.verb].get("initial_weights")
@@ -204,6 +239,14 @@ class TrainingCLI(LightningCLI):
             own = resumed / CONFIG
             if own.absolute() not in files:
                 check_same(resumed, own, self._text)
+
+    def check_machine(self) -> None:
+        """Make sure that the GPUs that are asked for are here, and the job's other processes will be."""
+        trainer = self.config[self.verb]["trainer"]
+        strategy = trainer["strategy"]
+        backend = None if isinstance(strategy, str) else strategy.get("init_args.process_group_backend")
+        check_hardware(trainer["accelerator"], trainer["devices"], trainer["num_nodes"], backend)
+        self._environment = cluster_environment()
 
     def instantiate_classes(self) -> None:
         """Build data, model and trainer, without pretrained weights where a checkpoint brings its own."""
@@ -231,6 +274,8 @@ class TrainingCLI(LightningCLI):
         else:
             self.folder = self.plan.create(first_rank())
             if self.verb == "fit":
+                if self.folder is not None and first_rank():
+                    remember(self.folder)
                 config = self._text
                 kept_step = self._kept_step()
                 loggers = self._loggers(options["logger"], kept_step)
@@ -280,6 +325,7 @@ class TrainingCLI(LightningCLI):
         if self.verb == "fit":
             # Throughput first: seeding is not waiting for data.
             ours += [RunLog(), Throughput(), Reproducible(), OpeningMessage(), FiniteLosses()]
+            ours += [Preemption(self.end_request)]
         elif self.verb == "predict":
             ours += [PredictionWriter(self._source())]
         else:
@@ -294,9 +340,15 @@ class TrainingCLI(LightningCLI):
         assert self.plan.checkpoint is not None, "find_run demands one"
         return self.plan.checkpoint
 
-    @staticmethod
-    def _plugins(given: object) -> list[CheckpointIO]:
-        return [] if any(isinstance(plugin, CheckpointIO) for plugin in _listed(given)) else [WholeFileIO()]
+    def _plugins(self, given: object) -> list[CheckpointIO | ClusterEnvironment]:
+        """Return what every trainer has, but where a configuration has its own of the kind."""
+        ours: list[CheckpointIO | ClusterEnvironment] = [WholeFileIO()]
+        if self._environment is not None:
+            ours.append(self._environment)
+        theirs = _listed(given)
+        kinds = (CheckpointIO, ClusterEnvironment)
+        taken = [kind for kind in kinds if any(isinstance(plugin, kind) for plugin in theirs)]
+        return [plugin for plugin in ours if not any(isinstance(plugin, kind) for kind in taken)]
 
     def fit(self, model: LightningModule, datamodule: LightningDataModule, **_: object) -> None:
         """Train, from the beginning or from where the run stopped."""
@@ -348,13 +400,18 @@ def main(verb: str, args: Sequence[str]) -> int:
     """
     reuse_freed_memory()
     informative = any(argument.startswith(("-h", "--help", "--print_config")) for argument in args)
-    handler = signal.getsignal(signal.SIGINT)
+    handlers = {
+        number: signal.getsignal(number) for number in (signal.SIGINT, BEFORE_THE_END, signal.SIGTERM)
+    }
     weights = os.environ.get(WEIGHTS)
     try:
         with own_errors():
             TrainingCLI(verb, list(args) if informative else complete(verb, args)).execute()
     finally:
-        signal.signal(signal.SIGINT, handler)  # Lightning leaves Ctrl+C switched off
+        for number, handler in handlers.items():  # Lightning leaves Ctrl+C switched off
+            # A job that was given back to SLURM ignores its SIGTERM: it ends by itself.
+            if signal.getsignal(number) is not signal.SIG_IGN or number == signal.SIGINT:
+                signal.signal(number, handler)
         if weights is None:
             os.environ.pop(WEIGHTS, None)
         else:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import logging
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,17 +19,22 @@ import yaml
 
 from vedute.checkpoints import descriptions, load_checkpoint
 from vedute.cli import program
+from vedute.cluster.jobs import restarted_run
+from vedute.distributed import first_rank
 from vedute.errors import CheckpointError, ConfigurationError
 from vedute.run_folder import (
     CHECKPOINTS,
     CONFIG,
     ENVIRONMENT,
+    METRICS,
     folder_of_checkpoint,
     newest_checkpoint,
     next_run_folder,
     run_name,
     shown,
 )
+
+logger = logging.getLogger("vedute.cli")
 
 LINKED = (
     "image_size",
@@ -78,6 +84,8 @@ def complete(verb: str, args: Sequence[str]) -> list[str]:
     for config in configs:
         _check_config(config)
     wanted = option_values(arguments, "--ckpt_path")
+    if verb == "fit" and (begun := _begun(configs, arguments, wanted)) is not None:
+        return begun
     if not wanted or wanted[-1] == "null":
         names = {argument.partition("=")[0] for argument in arguments}
         asks = any(name.endswith(".help") for name in names)  # --data.help CLASS lists its options
@@ -104,6 +112,30 @@ def complete(verb: str, args: Sequence[str]) -> list[str]:
     return [*rest, f"--ckpt_path={checkpoint}"]
 
 
+def _begun(configs: Sequence[Path], args: Sequence[str], wanted: Sequence[str]) -> list[str] | None:
+    """Return the options with which a job that its scheduler has started again goes on with its run.
+
+    They are the run's own: a configuration may have been edited since. None: there is nothing to go on with.
+    """
+    if not configs and wanted and wanted[-1] not in KEYWORDS:
+        configs = [folder_of_checkpoint(Path(wanted[-1])) / CONFIG]
+        if not configs[0].is_file():
+            return None
+    if not configs:
+        return None
+    run = restarted_run(runs_root(configs, args), run_name(configs[0]))
+    if run is None:
+        return None
+    last = run / CHECKPOINTS / "last.ckpt"
+    goes_on = last.is_file()
+    if first_rank():
+        then = "it goes on with its run %s." if goes_on else "its run %s had no checkpoint, and begins anew."
+        logger.info(f"This job was started again: {then}", shown(run))
+    if not goes_on:
+        return None
+    return [f"--config={run / CONFIG}", f"--ckpt_path={last}"]
+
+
 def _without(args: Sequence[str], *names: str) -> list[str]:
     """Return the options without some and their values."""
     kept = []
@@ -121,11 +153,7 @@ def _without(args: Sequence[str], *names: str) -> list[str]:
 
 def _newest(which: str, configs: Sequence[Path], args: Sequence[str]) -> Path:
     """Return ``last`` or ``best`` of the newest run of a configuration."""
-    root = "."
-    for config in configs:
-        trainer = (yaml.safe_load(config.read_text(encoding="utf-8")) or {}).get("trainer") or {}
-        root = trainer.get("default_root_dir") or root
-    folder = Path([root, *option_values(args, "--trainer.default_root_dir")][-1])
+    folder = runs_root(configs, args)
     name = run_name(configs[0])
     found = newest_checkpoint(folder, name, which)
     if found is None:
@@ -134,6 +162,21 @@ def _newest(which: str, configs: Sequence[Path], args: Sequence[str]) -> Path:
             "Leave out --ckpt_path to start a new run."
         )
     return found
+
+
+def runs_root(configs: Sequence[Path], args: Sequence[str]) -> Path:
+    """Return the folder of ``runs/`` that options mean, before they are parsed.
+
+    Args:
+        configs: The configurations, later ones win.
+        args: All options; they win over configurations.
+    """
+    root = "."
+    for config in configs:
+        content = yaml.safe_load(config.read_text(encoding="utf-8"))
+        trainer = content.get("trainer") if isinstance(content, dict) else None
+        root = (trainer.get("default_root_dir") if isinstance(trainer, dict) else None) or root
+    return Path([root, *option_values(args, "--trainer.default_root_dir")][-1])
 
 
 def _described(content: Mapping[str, object], path: Path) -> list[str]:
@@ -177,12 +220,15 @@ class Run:
         root: Folder of ``runs/``.
         checkpoint: Where to start; None: from scratch.
         resumed: The folder of the run that is continued; None: a new run.
+        begun: The folder of a run that this job began before it was started again, without coming to a
+            checkpoint; None: there is none.
     """
 
     name: str
     root: Path
     checkpoint: Path | None
     resumed: Path | None
+    begun: Path | None = None
 
     def create(self, first_rank: bool) -> Path | None:
         """Return the run's folder; on ranks that the first one did not launch, None.
@@ -191,6 +237,11 @@ class Run:
         """
         if self.resumed is not None:
             return self.resumed
+        if self.begun is not None:
+            if first_rank:  # what is logged begins anew; all else is written over
+                for old in (self.begun / METRICS, *self.begun.glob("events.out.tfevents.*")):
+                    old.unlink(missing_ok=True)
+            return self.begun
         if first_rank:
             return next_run_folder(self.root, self.name)
         told = os.environ.get(ENVIRONMENT)
@@ -214,19 +265,22 @@ def find_run(verb: str, config: Names) -> Run:
     model = str(config.get("model.class_path") or "model").rpartition(".")[2].lower()
     name = run_name(paths[0]) if paths else model
     wanted = config.get("ckpt_path")
+    begun = restarted_run(root, name) if verb == "fit" else None
+    if wanted is None and begun is not None and (begun / CHECKPOINTS / "last.ckpt").is_file():
+        wanted = str(begun / CHECKPOINTS / "last.ckpt")
     if wanted is None:
         if verb != "fit":
             raise ConfigurationError(
                 f"'{verb}' needs a trained model: give --ckpt_path FILE, or --ckpt_path best for the best of "
                 f"the newest run of '{name}'."
             )
-        return Run(name, root, None, None)
+        return Run(name, root, None, None, begun)
     if wanted in KEYWORDS:
         raise ConfigurationError(f"Give --ckpt_path {wanted} on the command line, not in a configuration.")
     checkpoint = Path(str(wanted))
     load_checkpoint(checkpoint)
     goes_on = verb != "fit" or continues(checkpoint, name)
-    return Run(name, root, checkpoint, folder_of_checkpoint(checkpoint) if goes_on else None)
+    return Run(name, root, checkpoint, folder_of_checkpoint(checkpoint) if goes_on else None, begun)
 
 
 def check_same(run: Path, config: Path, text: str) -> None:

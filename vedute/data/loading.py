@@ -211,8 +211,7 @@ class ImageLoader:
         Not when the iterator is made: Lightning makes it before it sets the epoch.
         """
         epoch = self.batch_sampler.epoch
-        within = self.resumed_at is not None and self._state["epoch"] == epoch
-        self.batch_sampler.start = self._state["batches"] if within else 0
+        self.batch_sampler.start = self.position(epoch)
         self.resumed_at = None
         self._state = LoaderState(epoch=epoch, batches=self.batch_sampler.start)
         for batch in self._batches:
@@ -233,6 +232,11 @@ class ImageLoader:
             epoch=state_dict["epoch"], batches=state_dict["batches"] * before // self._images
         )
         self.resumed_at, self.regrouped = self._state["batches"], before != self._images
+
+    def position(self, epoch: int) -> int:
+        """Return the batch of an epoch where this loader continues; 0: it does not."""
+        within = self.resumed_at is not None and self._state["epoch"] == epoch
+        return self._state["batches"] if within else 0
 
     @property
     def _images(self) -> int:

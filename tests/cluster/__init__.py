@@ -1,0 +1,1 @@
+"""Tests on a real SLURM, and on several hosts that this machine plays."""
