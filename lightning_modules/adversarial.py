@@ -145,7 +145,7 @@ class AdversarialModule(GenerativeModule):
         strategy = self.trainer.strategy
         if isinstance(strategy, DDPStrategy):
             # Each backward pass leaves the other network's weights without gradients, on all ranks alike.
-            strategy._ddp_kwargs.setdefault("find_unused_parameters", True)
+            strategy._ddp_kwargs["find_unused_parameters"] = True
 
     def schedules(self) -> dict[str, Schedule]:
         """Return all schedules by the options that they are given with."""

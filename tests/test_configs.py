@@ -5,9 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import torch
+import yaml
+from torch import Tensor
 
+from tests.data.interrupt import Stop
+from vedute.callbacks.budget import STATE
 from vedute.checkpoints import load_checkpoint
 from vedute.cli import main
+from vedute.cli.training import TrainingCLI
 
 ROOT = Path(__file__).parents[1]
 CONFIGS = sorted(path.name for path in (ROOT / "configs").glob("*.yaml"))
@@ -25,22 +31,81 @@ FLOW = ["--model.sampler.steps", "1", "--model.sampler.solver", "euler"]
 """One step an image: what many steps make of it is tested elsewhere."""
 
 
-@pytest.mark.parametrize("config", CONFIGS)
-def test_a_config_trains_two_steps_and_leaves_a_whole_run(config: str, tmp_path: Path) -> None:
-    small = "--data.image_size 32 --data.batch_size 8 --trainer.limit_train_batches 2"
-    short = "--trainer.max_epochs 1 --trainer.limit_val_batches 1 --trainer.enable_progress_bar false"
+def small_options(config: str, folder: Path, batches: int, epochs: int) -> list[str]:
+    """Return the options that make a training short; what it begins with is trained."""
+    small = f"--data.image_size 32 --data.batch_size 8 --trainer.limit_train_batches {batches}"
+    short = f"--trainer.max_epochs {epochs} --trainer.limit_val_batches 1 --trainer.enable_progress_bar false"
     network = [f"--model.network.init_args.{option}" for option in SMALLER.get(config, [])]
     flow = FLOW if "flow" in config else []
-    place = ["--trainer.default_root_dir", str(tmp_path)]
+    place = ["--trainer.default_root_dir", str(folder)]
     options = [*small.split(), *short.split(), *" ".join(network).split(), *place, *flow]
     if config in BEFORE:
         before = str(ROOT / "configs" / f"{BEFORE[config]}.yaml")
+        codec = folder / "runs" / BEFORE[config] / "0" / "checkpoints" / "best.ckpt"
         assert main(["fit", "--config", before, *options[: -len(flow) or None]]) == 0
-        codec = tmp_path / "runs" / BEFORE[config] / "0" / "checkpoints" / "best.ckpt"
         options += ["--model.codec", str(codec)]
+    return options
+
+
+@pytest.mark.parametrize("config", CONFIGS)
+def test_a_config_trains_two_steps_and_leaves_a_whole_run(config: str, tmp_path: Path) -> None:
+    options = small_options(config, tmp_path, batches=2, epochs=1)
     assert main(["fit", "--config", str(ROOT / "configs" / config), *options]) == 0
     run = tmp_path / "runs" / Path(config).stem / "0"
     assert (run / "config.yaml").is_file() and (run / "metrics.csv").is_file()
     for name in ("best", "last"):
         checkpoint = load_checkpoint(run / "checkpoints" / f"{name}.ckpt")
         assert {"hyper_parameters", "datamodule_hyper_parameters", "state_dict"} <= checkpoint.keys()
+
+
+def approaches() -> list[str]:
+    """Return a configuration for each pair of model and network that are shipped."""
+    found: dict[tuple[str, str], str] = {}
+    for config in CONFIGS:
+        model = yaml.safe_load((ROOT / "configs" / config).read_text(encoding="utf-8"))["model"]
+        network = model["init_args"].get("network") or {}
+        found.setdefault((model["class_path"], network.get("class_path", "")), config)
+    return list(found.values())
+
+
+def learned(run: Path) -> dict[str, object]:
+    """Return what of a run's last state must not depend on an interruption, by its place in it."""
+    content = load_checkpoint(run / "checkpoints" / "last.ckpt")
+    # The clock, and paths and sizes of the run itself.
+    kept = {key: value for key, value in content.items() if "hyper_parameters" not in key}
+    kept["callbacks"] = {
+        name: state
+        for name, state in content["callbacks"].items()  # type: ignore[attr-defined]
+        if name not in (STATE, "Timer")
+    }
+    flat: dict[str, object] = {}
+
+    def flatten(value: object, place: str) -> None:
+        if isinstance(value, dict | list):
+            for key, one in value.items() if isinstance(value, dict) else enumerate(value):
+                flatten(one, f"{place}/{key}")
+        else:
+            flat[place] = value
+
+    flatten(kept, "")
+    return flat
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("config", approaches())
+def test_an_approach_goes_on_exactly_amid_an_epoch(
+    config: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = small_options(config, tmp_path, batches=3, epochs=2)
+    command = ["fit", "--config", str(ROOT / "configs" / config), *options]
+    assert main(command) == 0
+    own = TrainingCLI._callbacks
+    with monkeypatch.context() as patch:
+        patch.setattr(TrainingCLI, "_callbacks", lambda *args: [*own(*args), Stop(1, 2)])
+        assert main(command) == 130
+    assert main([*command, "--ckpt_path", "last"]) == 0
+    whole, parts = (learned(tmp_path / "runs" / Path(config).stem / number) for number in "01")
+    assert whole.keys() == parts.keys()
+    for place, value in whole.items():
+        same = torch.equal(value, parts[place]) if isinstance(value, Tensor) else value == parts[place]  # type: ignore[arg-type]
+        assert same, place

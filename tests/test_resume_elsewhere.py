@@ -8,11 +8,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from lightning.pytorch import LightningModule, Trainer
-from lightning.pytorch.callbacks import Checkpoint
 
+from tests.data.interrupt import Stop
 from vedute.callbacks.budget import STATE
-from vedute.callbacks.checkpoint import BestAndLast
 from vedute.checkpoints import load_checkpoint
 from vedute.cli import main
 from vedute.cli.training import TrainingCLI
@@ -21,21 +19,6 @@ from vedute.loggers import read_metrics
 ROOT = Path(__file__).parents[1]
 LAST = Path("runs/tiny/0/checkpoints/last.ckpt")
 IMAGES, EPOCHS = 20, 4
-
-
-class Stop(Checkpoint):  # so that it comes last
-    """Writes ``last.ckpt`` amid an epoch and ends the training."""
-
-    def __init__(self, epoch: int, batch: int) -> None:
-        self.epoch, self.batch = epoch, batch
-
-    def on_train_batch_end(
-        self, trainer: Trainer, pl_module: LightningModule, outputs: object, batch: object, batch_idx: int
-    ) -> None:
-        if (trainer.current_epoch, batch_idx + 1) == (self.epoch, self.batch):
-            (keeper,) = (one for one in trainer.callbacks if isinstance(one, BestAndLast))  # type: ignore[attr-defined]
-            keeper._write(trainer, keeper.last)
-            raise KeyboardInterrupt
 
 
 def stopped(config: Path, batch_size: int, batch: int, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -84,7 +67,7 @@ def test_with_another_number_of_processes(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    stop = "--trainer.callbacks+=tests.test_resume_elsewhere.Stop"
+    stop = "--trainer.callbacks+=tests.data.interrupt.Stop"
     at = ["--trainer.callbacks.epoch", "1", "--trainer.callbacks.batch", "2"]
 
     def fit(processes: int, *options: str) -> subprocess.CompletedProcess[str]:
