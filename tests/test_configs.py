@@ -59,9 +59,11 @@ def test_a_config_trains_two_steps_and_leaves_a_whole_run(config: str, tmp_path:
 
 
 def approaches() -> list[str]:
-    """Return a configuration for each pair of model and network that are shipped."""
+    """Return a configuration for each pair of model and network, but for networks that only are larger."""
     found: dict[tuple[str, str], str] = {}
     for config in CONFIGS:
+        if config in ("cvae_alexnet_landscapes.yaml", "cvae_narrow_landscapes.yaml"):
+            continue  # minutes of writing checkpoints
         model = yaml.safe_load((ROOT / "configs" / config).read_text(encoding="utf-8"))["model"]
         network = model["init_args"].get("network") or {}
         found.setdefault((model["class_path"], network.get("class_path", "")), config)
