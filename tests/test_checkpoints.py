@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import errno
 import pickle
 import random
@@ -16,6 +15,7 @@ import torch
 from datamodules.landscapes import LandscapesDataModule
 from lightning_modules.base import GenerativeModule
 from lightning_modules.cvae import CVAE
+from tests.data.training import column
 from vedute.checkpoints import load_checkpoint, load_datamodule, load_module
 from vedute.cli import main
 from vedute.errors import CheckpointError, ConfigurationError, DataError
@@ -254,18 +254,12 @@ def test_the_best_follows_the_monitor(trained: Path, tiny_config: Path) -> None:
     args = ["--checkpoint.monitor", "val/psnr", "--checkpoint.mode", "max", "--trainer.max_epochs", "3"]
     assert main(["fit", "--config", str(tiny_config), *args]) == 0
     folder = Path("runs/tiny/1")
-    with (folder / "metrics.csv").open() as file:
-        scores = [float(row["val/psnr"]) for row in csv.DictReader(file) if row["val/psnr"]]
+    scores = column(folder, "val/psnr")
     states = load_checkpoint(folder / "checkpoints" / "best.ckpt")
     callbacks = states["callbacks"]
     assert isinstance(callbacks, dict)
     assert callbacks["BestAndLast"]["best_score"] == pytest.approx(max(scores))
     assert states["epoch"] == scores.index(max(scores))
-
-
-def psnr_of_epochs(folder: Path) -> list[float]:
-    with (folder / "metrics.csv").open() as file:
-        return [float(row["val/psnr"]) for row in csv.DictReader(file) if row["val/psnr"]]
 
 
 @pytest.mark.parametrize(("links", "mode"), [(True, "max"), (True, "min"), (False, "min")])
@@ -287,7 +281,7 @@ def test_the_next_best_are_kept_too_in_their_order(
         main(["fit", "--ckpt_path", str(folder / "checkpoints" / "last.ckpt"), "--trainer.max_epochs", "8"])
         == 0
     )
-    scores = psnr_of_epochs(folder)
+    scores = column(folder, "val/psnr")
     sign = -1 if mode == "max" else 1
     order = sorted(range(8), key=lambda epoch: sign * scores[epoch])[:3]
     files = [folder / "checkpoints" / name for name in ("best.ckpt", "best-2.ckpt", "best-3.ckpt")]

@@ -14,7 +14,6 @@ from vedute.callbacks.budget import STATE
 from vedute.checkpoints import load_checkpoint
 from vedute.cli import main
 from vedute.cli.training import TrainingCLI
-from vedute.loggers import read_metrics
 
 ROOT = Path(__file__).parents[1]
 LAST = Path("runs/tiny/0/checkpoints/last.ckpt")
@@ -28,12 +27,6 @@ def stopped(config: Path, batch_size: int, batch: int, monkeypatch: pytest.Monke
         patch.setattr(TrainingCLI, "_callbacks", lambda *args: [*own(*args), Stop(1, batch)])
         options = ["--trainer.max_epochs", str(EPOCHS), "--data.batch_size", str(batch_size)]
         assert main(["fit", "--config", str(config), *options]) == 130
-
-
-def rates() -> list[tuple[float, float]]:
-    """Return the learning rates that were logged, with the epochs at which they were."""
-    rows = read_metrics(LAST.parents[1] / "metrics.csv")
-    return [(float(row["step"]), float(row["train/lr"])) for row in rows if row.get("train/lr")]
 
 
 def check_end(steps: int) -> None:

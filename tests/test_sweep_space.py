@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from vedute.errors import ConfigurationError
+from vedute.sweep.names import as_text, short_names
 from vedute.sweep.processes import call
 from vedute.sweep.space import Space, as_option, described, differences, parse_space, read_space
-from vedute.sweep.workers import as_text, short_names
 
 EXAMPLE = {
     "model.optimizer.lr": {"low": "1e-4", "high": 1e-2, "log": True},

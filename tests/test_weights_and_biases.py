@@ -15,10 +15,11 @@ import pytest
 from lightning.pytorch import Callback, Trainer
 from PIL import Image
 
+from tests.data.training import column
 from tests.data.wandb_service import API_KEY, Service, service
 from vedute.cli import main
 from vedute.cli.training import TrainingCLI
-from vedute.loggers import WeightsAndBiases, read_metrics
+from vedute.loggers import WeightsAndBiases
 
 ROOT = Path(__file__).parents[1]
 OVERLAY = ROOT / "configs" / "with" / "wandb.yaml"
@@ -60,11 +61,6 @@ def logged(server: Service, name: str) -> list[float]:
     return [value for row in rows if isinstance(value := row.get(name), float)]
 
 
-def in_table(name: str) -> list[float]:
-    """Return the values of the run's own table."""
-    return [float(row[name]) for row in read_metrics(RUN / "metrics.csv") if row[name]]
-
-
 def test_a_run_that_was_kept_offline_and_continued_is_sent_whole(
     tiny_config: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -75,7 +71,7 @@ def test_a_run_that_was_kept_offline_and_continued_is_sent_whole(
     with service() as server:
         upload(server)
         for name in ("train/loss", "val/loss"):
-            assert logged(server, name) == pytest.approx(in_table(name)), name
+            assert logged(server, name) == pytest.approx(column(RUN, name)), name
         (rows,) = server.rows.values()
         steps = [row["_step"] for row in rows]
         assert steps == list(range(len(steps))), "the second part follows the first"
@@ -111,7 +107,7 @@ def test_without_a_login_the_run_is_kept_offline(
     assert "wandb login" in caplog.text and f"wandb sync {RUN}/wandb/offline-run-*" in caplog.text
     with service() as server:
         upload(server)
-        assert logged(server, "val/loss") == pytest.approx(in_table("val/loss"))
+        assert logged(server, "val/loss") == pytest.approx(column(RUN, "val/loss"))
 
 
 def test_a_service_that_does_not_answer_stops_nothing(
@@ -126,7 +122,7 @@ def test_a_service_that_does_not_answer_stops_nothing(
     assert "could not be reached" in caplog.text
     with service() as server:
         upload(server)
-        assert logged(server, "val/loss") == pytest.approx(in_table("val/loss"))
+        assert logged(server, "val/loss") == pytest.approx(column(RUN, "val/loss"))
 
 
 class Accident(Callback):
@@ -160,10 +156,10 @@ def test_a_service_that_goes_away_amid_a_training_stops_nothing(
         with_accident(monkeypatch, leave)
         # 0.05 minutes: the end of the training waits so long for uploads
         assert fit(tiny_config, "--trainer.logger.init_args.upload_minutes", "0.05") == 0
-    assert len(in_table("val/loss")) == 2
+    assert len(column(RUN, "val/loss")) == 2
     with service() as server:
         upload(server, "--include-online")
-        assert logged(server, "val/loss") == pytest.approx(in_table("val/loss"))
+        assert logged(server, "val/loss") == pytest.approx(column(RUN, "val/loss"))
 
 
 def test_a_client_that_dies_stops_nothing(
@@ -181,7 +177,7 @@ def test_a_client_that_dies_stops_nothing(
 
     with_accident(monkeypatch, kill)
     assert fit(tiny_config) == 0
-    assert len(in_table("val/loss")) == 2
+    assert len(column(RUN, "val/loss")) == 2
     assert caplog.text.count("The training goes on without it") == 1
     monkeypatch.setattr(TrainingCLI, "_callbacks", whole)
     assert fit(tiny_config) == 0, "the next training in this process has a client again"

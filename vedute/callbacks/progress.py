@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from abc import ABC, abstractmethod
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import ProgressBar, RichProgressBar
@@ -34,7 +35,7 @@ class LossBar(RichProgressBar):
         return f"Epoch {current_epoch + 1}" + (f"/{total}" if total not in (None, -1) else "")
 
 
-class Lines(Callback):
+class Lines(Callback, ABC):
     """A line per epoch, and one a minute in long epochs; subclasses say where to."""
 
     def __init__(self) -> None:
@@ -42,9 +43,9 @@ class Lines(Callback):
         super().__init__()
         self._epoch_start = self._last_line = time.monotonic()
 
+    @abstractmethod
     def say(self, line: str) -> None:
         """Write a line."""
-        raise NotImplementedError
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Start the epoch's clock."""

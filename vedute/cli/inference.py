@@ -70,6 +70,13 @@ def positive(text: str) -> int:
     return value
 
 
+def not_negative(text: str) -> int:
+    """Return a number of at least 0 from an option."""
+    if not text.strip().isdecimal():
+        raise argparse.ArgumentTypeError(f"must be a whole number of at least 0, got {text}")
+    return int(text)
+
+
 def seed(text: str) -> int:
     """Return a seed from an option: a whole number that torch can count on from."""
     try:

@@ -6,6 +6,7 @@ import argparse
 import shlex
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -39,7 +40,7 @@ def main(args: Sequence[str]) -> int:
 
         check_sbatch()
 
-    from vedute.cluster.script import TASK, batch_script, in_words, seconds_of
+    from vedute.cluster.script import PROCESSES, TASK, batch_script, in_words, seconds_of
 
     varies = any(TASK in option for option in fit)
     if given.array is not None and not varies:
@@ -59,7 +60,7 @@ def main(args: Sequence[str]) -> int:
     from vedute.run_folder import RUNS, run_name, shown
 
     # An early look at what else could be wrong with the resources; the folder is known after parsing.
-    resources = _resources(given, "job", "%j.log")
+    resources = _resources(given)
     accelerators = option_values(fit, "--trainer.accelerator")
     if not resources.gpu_count and accelerators not in ([], ["cpu"]):
         raise ConfigurationError("--gpus 0 asks for no GPU: leave out --trainer.accelerator.")
@@ -70,13 +71,11 @@ def main(args: Sequence[str]) -> int:
     configs = [Path(config) for config in option_values(tried, "--config", "-c")]
     folder = runs_root(configs, tried) / RUNS / (run_name(configs[0]) if configs else name) / "jobs"
 
-    resources = _resources(
-        given, given.name or folder.parent.name, f"{shown(folder)}/{_log_name(given.array)}"
-    )
-    processes = ["--trainer.num_nodes", "$SLURM_NNODES", "--trainer.devices", "$SLURM_NTASKS_PER_NODE"]
+    log = "%j.log" if given.array is None else "%A_%a.log"
+    resources = replace(resources, name=given.name or folder.parent.name, output=f"{shown(folder)}/{log}")
     again = shlex.join([*program().split(), "submit", *args])
     text = batch_script(
-        resources, [*_command(given.setup), *fit, *processes], _setup(given.setup), f"Written by: {again}"
+        resources, [*_command(given.setup), *fit, *PROCESSES], _setup(given.setup), f"Written by: {again}"
     )
 
     from vedute.files import whole
@@ -112,12 +111,8 @@ def _submit(script: Path, resources: Resources) -> None:
         print(f"  checkpoint and back into the queue now: scancel --signal=USR1 {number}{task}")
 
 
-def _log_name(array: str | None) -> str:
-    return "%j.log" if array is None else "%A_%a.log"
-
-
-def _resources(given: argparse.Namespace, name: str, output: str) -> Resources:
-    """Return what is asked of SLURM.
+def _resources(given: argparse.Namespace) -> Resources:
+    """Return what is asked of SLURM, but for the job's name and log.
 
     Raises:
         ConfigurationError: A value cannot be used.
@@ -131,9 +126,9 @@ def _resources(given: argparse.Namespace, name: str, output: str) -> Resources:
             "--tasks is for jobs without GPUs (--gpus 0): else each GPU has one process."
         )
     return Resources(
-        name=name,
+        name="job",
         time=given.time,
-        output=output,
+        output="%j.log",
         nodes=given.nodes,
         gpus=given.gpus,
         tasks=int(gpus) if with_gpus else given.tasks or 1,
@@ -154,23 +149,11 @@ def _check_fit(args: Sequence[str]) -> str:
         ConfigurationError: ``fit`` does not know one, or a value is wrong.
     """
     from vedute.cli.mistakes import own_errors
-    from vedute.cli.training import TrainingCLI
+    from vedute.cli.parsed_only import ParsedOnly
     from vedute.cli.training_arguments import complete
 
-    class Parser(TrainingCLI):
-        """Parses, and builds nothing."""
-
-        def _set_seed(self) -> None:
-            """Leave this process's random numbers alone."""
-
-        def before_instantiate_classes(self) -> None:
-            """Leave checkpoints, weights and devices to the job."""
-
-        def instantiate_classes(self) -> None:
-            """Build nothing."""
-
     with own_errors():
-        config = Parser("fit", complete("fit", args)).config["fit"]
+        config = ParsedOnly("fit", complete("fit", args)).config["fit"]
     return str(config["model"]["class_path"]).rpartition(".")[2].lower()
 
 

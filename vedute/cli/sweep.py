@@ -17,7 +17,7 @@ from typing import Literal, cast
 import yaml
 
 from vedute.cli import program
-from vedute.cli.inference import VerbParser, positive
+from vedute.cli.inference import VerbParser, not_negative, positive
 from vedute.errors import ConfigurationError, VeduteError
 from vedute.files import whole
 from vedute.sweep.choosing import PRUNERS, SAMPLERS
@@ -340,7 +340,7 @@ def _options() -> argparse.ArgumentParser:
         "--output", metavar="FOLDER", type=Path, help="the sweep's folder (default: sweeps/STUDY)"
     )
     options.add_argument(
-        "--seed", metavar="N", type=_seed, default=0, help="seed of the choice of values (default: 0)"
+        "--seed", metavar="N", type=not_negative, default=0, help="seed of the choice of values (default: 0)"
     )
     options.add_argument(
         "--patience",
@@ -360,9 +360,3 @@ def _options() -> argparse.ArgumentParser:
         "--report-only", action="store_true", help="train nothing: write best.yaml, sweep.html and trials.csv"
     )
     return options
-
-
-def _seed(text: str) -> int:
-    if not text.isdigit():
-        raise argparse.ArgumentTypeError(f"must be a whole number of at least 0, got {text}")
-    return int(text)

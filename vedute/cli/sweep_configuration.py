@@ -7,7 +7,6 @@ that trials come from, they are imported once for all.
 from __future__ import annotations
 
 import difflib
-import os
 import traceback
 from collections.abc import Mapping, Sequence
 from multiprocessing.connection import Connection
@@ -16,11 +15,12 @@ import torch
 import yaml
 
 from vedute.cli.mistakes import own_errors
+from vedute.cli.parsed_only import ParsedOnly
 from vedute.cli.quiet import quieten
-from vedute.cli.training import TrainingCLI
 from vedute.cli.training_arguments import complete
 from vedute.errors import ConfigurationError, VeduteError
-from vedute.sweep.processes import Parsed, Request
+from vedute.sweep.names import plain
+from vedute.sweep.processes import Parsed, Request, move_in
 from vedute.sweep.space import Space, described
 
 _MACHINE = ("root", "residence", "num_workers", "workers", "cache")
@@ -32,24 +32,6 @@ _LENGTHS = (
 )
 
 
-class _Parser(TrainingCLI):
-    """Parses, and builds nothing."""
-
-    def before_instantiate_classes(self) -> None:
-        """Leave checkpoints and weights alone."""
-
-    def instantiate_classes(self) -> None:
-        """Build nothing."""
-
-    def parsed(self, args: Sequence[str]) -> str:
-        """Return the whole configuration of these options, as YAML."""
-        parser = self._parser("fit")
-        found = self.parser.parse_args(["fit", *args])["fit"]
-        found["ckpt_path"] = None
-        text: str = parser.dump(found, skip_none=False)
-        return text
-
-
 def answer(connection: Connection, request: Request) -> None:
     """Parse a configuration, and try a space on it; send a :class:`Parsed`, or an error's text.
 
@@ -57,9 +39,7 @@ def answer(connection: Connection, request: Request) -> None:
         connection: To who asks.
         request: What is to be parsed.
     """
-    os.environ.clear()
-    os.environ.update(request.environment)
-    os.chdir(request.folder)
+    move_in(request)
     quieten()
     try:
         message: Parsed | str = parse(request)
@@ -80,8 +60,8 @@ def parse(request: Request) -> Parsed:
     """
     arguments = list(request.arguments)
     with own_errors():
-        cli = _Parser("fit", complete("fit", arguments))
-        text = cli.parsed(arguments)
+        cli = ParsedOnly("fit", complete("fit", arguments))
+        text = cli.text(arguments)
     if request.space is not None:
         _try_space(cli, arguments, described(request.space), text)
     content = yaml.safe_load(text)
@@ -106,7 +86,7 @@ def decisive(content: Mapping[str, object]) -> dict[str, object]:
     return kept
 
 
-def _try_space(cli: _Parser, arguments: Sequence[str], space: Space, text: str) -> None:
+def _try_space(cli: ParsedOnly, arguments: Sequence[str], space: Space, text: str) -> None:
     """Parse the configuration with each end and each choice of the space.
 
     Raises:
@@ -126,15 +106,11 @@ def _try_space(cli: _Parser, arguments: Sequence[str], space: Space, text: str) 
 def _near(name: str, text: str) -> str:
     """Return names of a configuration that are like one, as a question."""
     names = sorted(set(_names(yaml.safe_load(text), ())))
-    short = {_short(known): known for known in names}
-    near = difflib.get_close_matches(_short(name), short, n=2, cutoff=0.75)
-    if not near or _short(name) in short:
+    short = {plain(known): known for known in names}
+    near = difflib.get_close_matches(plain(name), short, n=2, cutoff=0.75)
+    if not near or plain(name) in short:
         return ""
     return f" Did you mean {' or '.join(near)}?"
-
-
-def _short(name: str) -> str:
-    return ".".join(part for part in name.split(".") if part != "init_args")
 
 
 def _names(content: object, above: tuple[str, ...]) -> list[str]:

@@ -26,7 +26,7 @@ from vedute.cli.training_arguments import Run, complete
 from vedute.errors import VeduteError
 from vedute.hardware import reuse_freed_memory
 from vedute.run_folder import RUNS, next_run_folder
-from vedute.sweep.processes import Job, Outcome
+from vedute.sweep.processes import Job, Outcome, move_in
 from vedute.sweep.reporter import Reporter
 
 _ORPHAN_SECONDS = 60.0
@@ -83,7 +83,7 @@ class TrialCLI(TrainingCLI):
         if self.trainer.world_size > 1:
             # Lightning runs this process's command again for each other device.
             job = {
-                "arguments": self._arguments,
+                "arguments": self._given,
                 "number": self._number,
                 "study": self._study,
                 "objective": self._reporter.objective,
@@ -92,10 +92,6 @@ class TrialCLI(TrainingCLI):
             sys.modules["__main__"].__spec__ = find_spec("vedute.cli.sweep_trial")  # python -m NAME
             os.environ["PYTHONPATH"] = os.pathsep.join(path for path in sys.path if path)
         super().fit(model, datamodule, **options)
-
-    @property
-    def _arguments(self) -> list[str]:
-        return list(self._given)
 
     def parse_arguments(self, parser: object, args: object) -> None:
         """Parse, and keep what was given for other processes."""
@@ -181,9 +177,7 @@ def _move_in(job: Job) -> None:
         os.dup2(log.fileno(), 2)
     for stream in (sys.stdout, sys.stderr):
         getattr(stream, "reconfigure", lambda **_: None)(line_buffering=True)
-    os.environ.clear()
-    os.environ.update(job.environment)
-    os.chdir(job.folder)
+    move_in(job)
     with suppress(OSError):  # memory that is short costs a trial, not the sweep; only Linux has this
         Path("/proc/self/oom_score_adj").write_text("500")
     if job.threads is not None:

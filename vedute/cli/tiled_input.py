@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vedute.cli.image_input import find_images
-from vedute.cli.inference import parser, positive, seed
+from vedute.cli.inference import not_negative, parser, positive, seed
 from vedute.errors import ConfigurationError, DataError
 from vedute.files import check_place
 
@@ -83,7 +83,7 @@ def tile_parser(verb: str, description: str) -> argparse.ArgumentParser:
     )
     options.add_argument(
         "--overlap",
-        type=_not_negative,
+        type=not_negative,
         metavar="PIXELS",
         help="what neighbouring tiles share at least, and are blended over; none: an eighth of the tile, at "
         f"least {LEAST_OVERLAP}",
@@ -95,12 +95,6 @@ def tile_parser(verb: str, description: str) -> argparse.ArgumentParser:
         "--overwrite", action="store_true", help="write into a folder that already holds something"
     )
     return options
-
-
-def _not_negative(text: str) -> int:
-    if not text.strip().isdecimal():
-        raise argparse.ArgumentTypeError(f"must be a whole number of at least 0, got {text}")
-    return int(text)
 
 
 def check_places(given: argparse.Namespace) -> list[Path]:

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import re
 import signal
-import subprocess
 import threading
 from types import FrameType
 from typing import NoReturn
@@ -21,12 +20,11 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from vedute.cluster.jobs import SlurmJob
+from vedute.cluster.scontrol import scontrol
 from vedute.errors import CheckpointError
 
 BEFORE_THE_END = getattr(signal, "SIGUSR1", signal.SIGTERM)  # Windows has no SIGUSR1
 """What SLURM sends before a job's time is over, and what asks for a checkpoint and a requeue by hand."""
-
-_SCONTROL_SECONDS = 60
 
 
 class Ended(SystemExit):
@@ -153,7 +151,7 @@ def requeue(job: SlurmJob, number: int) -> str | None:
     Returns:
         None: done; else why it was not, for people.
     """
-    shown, reason = _scontrol("show", "job", "--oneliner", job.number)
+    shown, reason = scontrol("show", "job", "--oneliner", job.number)
     if reason is not None:
         return reason
     state = re.search(r"\bJobState=(\S+)", shown)
@@ -161,18 +159,4 @@ def requeue(job: SlurmJob, number: int) -> str | None:
         return "it is being ended"
     # SLURM ends the job's processes at once when it takes the job back, this one included.
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    return _scontrol("requeue", job.number)[1]
-
-
-def _scontrol(*words: str) -> tuple[str, str | None]:
-    """Return what ``scontrol`` prints, and why it failed (None: it did not)."""
-    command = ["scontrol", *words]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=_SCONTROL_SECONDS, check=False)
-    except FileNotFoundError:
-        return "", "there is no 'scontrol' here"
-    except (OSError, subprocess.TimeoutExpired) as error:
-        return "", f"'{' '.join(command)}' failed: {error}"
-    if done.returncode:
-        return "", " ".join(done.stderr.split()) or f"'{' '.join(command)}' failed ({done.returncode})"
-    return done.stdout, None
+    return scontrol("requeue", job.number)[1]

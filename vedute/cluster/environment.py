@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import subprocess
 
 from lightning.fabric.plugins.environments.cluster_environment import ClusterEnvironment
 from lightning.fabric.plugins.environments.lightning import LightningEnvironment
@@ -12,6 +11,7 @@ from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 
 from vedute.cluster.jobs import slurm_job
+from vedute.cluster.scontrol import scontrol
 from vedute.distributed import first_rank
 from vedute.errors import ConfigurationError
 
@@ -61,11 +61,7 @@ class SlurmEnvironment(SLURMEnvironment):
 
 def _first_host(nodes: str) -> str:
     """Return the first machine of SLURM's list, e.g. ``rack[1-2,7]-a``; empty where SLURM cannot say it."""
-    try:
-        command = ["scontrol", "show", "hostnames", nodes]
-        shown = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False).stdout
-    except (OSError, subprocess.TimeoutExpired):
-        return ""
+    shown, _ = scontrol("show", "hostnames", nodes, seconds=30)
     return next(iter(shown.split()), "")
 
 

@@ -15,6 +15,9 @@ from vedute.errors import ConfigurationError
 TASK = "{task}"
 """Stands for the number of an array's task in options."""
 
+PROCESSES = ("--trainer.num_nodes", "$SLURM_NNODES", "--trainer.devices", "$SLURM_NTASKS_PER_NODE")
+"""Options of ``fit`` that make it expect the job's processes."""
+
 _VARIABLES = ("$SLURM_", "$@")
 """What words of a command begin with that the shell fills in: SLURM's, and the script's own options."""
 

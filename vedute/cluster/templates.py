@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from vedute.cluster.script import Resources, batch_script
+from vedute.cluster.script import PROCESSES, Resources, batch_script
 
 FOLDER = Path("slurm")
 _LOG = "slurm-%x-%j.log"
@@ -16,13 +16,12 @@ _SETUP = """# What makes 'python' the one of this project, on this cluster; with
 # the shell in which the job was submitted:
 # module load cuda; source venv/bin/activate"""
 _FIT = ["python", "cli.py", "fit", "$@"]
-_PROCESSES = ["--trainer.num_nodes", "$SLURM_NNODES", "--trainer.devices", "$SLURM_NTASKS_PER_NODE"]
 _ONE = Resources(name="vedute", time="4:00:00", output=_LOG, gpus="4", tasks=4, cpus=8, memory="128G")
 
 
 def templates() -> dict[str, str]:
     """Return the text of each script by its file's name."""
-    fit = [*_FIT, *_PROCESSES]
+    fit = [*_FIT, *PROCESSES]
     worker = replace(_ONE, name="sweep", gpus="1", tasks=1, memory="32G", array="0-7", signal_seconds=None)
     worker = replace(worker, output="slurm-%x-%A_%a.log")
     sweep = ["python", "cli.py", "sweep", "$@"]

@@ -196,8 +196,7 @@ class ImageLoader:
             generator=torch.Generator(),
         )
         self._state = LoaderState(epoch=0, batches=0)
-        self.resumed_at: int | None = None
-        """Batch of the coming epoch where this loader continues; None: it begins with the first."""
+        self._resumes = False
         self.regrouped = False
         """Whether the state that it continues was that of another batch size or number of processes."""
 
@@ -212,7 +211,7 @@ class ImageLoader:
         """
         epoch = self.batch_sampler.epoch
         self.batch_sampler.start = self.position(epoch)
-        self.resumed_at = None
+        self._resumes = False
         self._state = LoaderState(epoch=epoch, batches=self.batch_sampler.start)
         for batch in self._batches:
             self._state["batches"] += 1
@@ -231,11 +230,11 @@ class ImageLoader:
         self._state = LoaderState(
             epoch=state_dict["epoch"], batches=state_dict["batches"] * before // self._images
         )
-        self.resumed_at, self.regrouped = self._state["batches"], before != self._images
+        self._resumes, self.regrouped = True, before != self._images
 
     def position(self, epoch: int) -> int:
         """Return the batch of an epoch where this loader continues; 0: it does not."""
-        within = self.resumed_at is not None and self._state["epoch"] == epoch
+        within = self._resumes and self._state["epoch"] == epoch
         return self._state["batches"] if within else 0
 
     @property

@@ -159,6 +159,19 @@ def thousands() -> mpl.ticker.Formatter:
     return mpl.ticker.FuncFormatter(lambda value, _: f"{value:,.6g}")
 
 
+def logarithmic(axis: mpl.axis.Axis, steps: Sequence[float], ticks: int) -> None:
+    """Write few plain numbers at a logarithmic axis.
+
+    Args:
+        axis: The axis.
+        steps: Multiples of powers of ten that may be written.
+        ticks: About how many numbers at most.
+    """
+    axis.set_major_locator(mpl.ticker.LogLocator(subs=steps, numticks=ticks))
+    axis.set_minor_locator(mpl.ticker.NullLocator())
+    axis.set_major_formatter(thousands())
+
+
 def _legend(axes: Axes, entries: int) -> None:
     if entries > 1:
         axes.legend(frameon=False, fontsize=10, labelcolor=INK)

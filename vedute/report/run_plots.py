@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from vedute.report.comparison_curves import Panel
-from vedute.report.plots import FAINT, INK, RUNS, as_svg, new_figure, thousands
+from vedute.report.plots import FAINT, INK, RUNS, as_svg, logarithmic, new_figure
 
 LOGARITHMIC = 5.0
 """An axis whose positive values differ by more than this factor is logarithmic."""
@@ -63,7 +63,7 @@ def _limits(axes: Axes, values: Sequence[float]) -> None:
     low, high = min(values), max(values)
     if low > 0 and high > LOGARITHMIC * low:
         axes.set_xscale("log")
-        _logarithmic(axes.xaxis, high / low)
+        logarithmic(axes.xaxis, _steps(high / low), 10)
         axes.set_xlim(low / 1.6, high * 1.6)
         return
     middle, half = (low + high) / 2, max((high - low) / 2, 0.1 * abs(high), 1e-6)
@@ -71,11 +71,8 @@ def _limits(axes: Axes, values: Sequence[float]) -> None:
     axes.xaxis.set_major_locator(mpl.ticker.MaxNLocator(5))
 
 
-def _logarithmic(axis: mpl.axis.Axis, span: float) -> None:
-    steps = (1.0, 2.0, 5.0) if span < 300 else (1.0,)
-    axis.set_major_locator(mpl.ticker.LogLocator(subs=steps, numticks=10))
-    axis.set_minor_locator(mpl.ticker.NullLocator())
-    axis.set_major_formatter(thousands())
+def _steps(span: float) -> tuple[float, ...]:
+    return (1.0, 2.0, 5.0) if span < 300 else (1.0,)
 
 
 def _name(figure: Figure, axes: Axes, points: Sequence[Point]) -> None:
@@ -149,7 +146,7 @@ def curve_panel(panel: Panel, label: str) -> str:
     low, high = (float(end) for end in np.percentile(shown, [2, 98]))
     if shown.min() > 0 and high > LOGARITHMIC * low:
         axes.set_yscale("log")
-        _logarithmic(axes.yaxis, high / low)
+        logarithmic(axes.yaxis, _steps(high / low), 10)
     elif high > low:
         # a first moment far off shall not squeeze the rest
         room = 0.15 * (high - low)

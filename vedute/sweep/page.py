@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 from vedute.report.html import Notice, Page
 from vedute.report.pieces import Cell, WideRow, wide_table
 from vedute.report.pieces import figures as beside
+from vedute.sweep.names import short_names
 from vedute.sweep.plots import curves, history, parallel, slice_plot
 from vedute.sweep.records import STATES, Record, Sweep
-from vedute.sweep.workers import short_names
 
 if TYPE_CHECKING:
     from optuna import Study

@@ -9,10 +9,10 @@ import matplotlib.ticker
 import numpy as np
 from matplotlib.axes import Axes
 
-from vedute.report.plots import FAINT, INK, RUNS, as_svg, new_figure, thousands
+from vedute.report.plots import FAINT, INK, RUNS, as_svg, logarithmic, new_figure
+from vedute.sweep.names import short_names
 from vedute.sweep.records import Record, Sweep
 from vedute.sweep.space import Choice, Parameter, Stored
-from vedute.sweep.workers import short_names
 
 _TRIAL, _BEST = RUNS[0], RUNS[1]
 _LOGARITHMIC = 10.0
@@ -111,9 +111,7 @@ def slice_plot(sweep: Sweep, parameter: Parameter, label: str) -> str:
             axes.set_xscale("log")
             span = domain.high / domain.low
             steps = (1.0, 2.0, 5.0) if span < 50 else (1.0, 3.0) if span < 500 else (1.0,)
-            axes.xaxis.set_major_locator(mpl.ticker.LogLocator(subs=steps, numticks=7))
-            axes.xaxis.set_minor_locator(mpl.ticker.NullLocator())
-            axes.xaxis.set_major_formatter(thousands())
+            logarithmic(axes.xaxis, steps, 7)
         else:
             axes.xaxis.set_major_locator(mpl.ticker.MaxNLocator(5, integer=domain.whole))
         room = 0.04
@@ -232,9 +230,7 @@ def _scale_y(axes: Axes, values: Sequence[float]) -> None:
         return
     if shown.min() > 0 and shown.max() > _LOGARITHMIC * shown.min():
         axes.set_yscale("log")
-        axes.yaxis.set_major_locator(mpl.ticker.LogLocator(subs=(1.0, 2.0, 5.0), numticks=8))
-        axes.yaxis.set_minor_locator(mpl.ticker.NullLocator())
-        axes.yaxis.set_major_formatter(thousands())
+        logarithmic(axes.yaxis, (1.0, 2.0, 5.0), 8)
 
 
 def _cut(text: str) -> str:

@@ -96,6 +96,13 @@ class Outcome:
     logged: tuple[str, ...] = ()
 
 
+def move_in(told: Request | Job) -> None:
+    """Give this process the folder and the environment variables that it was told."""
+    os.environ.clear()
+    os.environ.update(told.environment)
+    os.chdir(told.folder)
+
+
 class Starter:
     """Starts processes."""
 

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 import yaml
 
 from vedute.files import whole
+from vedute.sweep.names import as_text
 from vedute.sweep.records import Record, Sweep, read_sweep
-from vedute.sweep.workers import as_text
 
 if TYPE_CHECKING:
     from optuna import Study

@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 
 from vedute.errors import VeduteError
+from vedute.sweep.names import as_text
 from vedute.sweep.processes import Job, Outcome, Starter
-from vedute.sweep.space import Stored
 from vedute.sweep.study import Abandoned, Assigned, SweepStudy, Told
 
 _FAILURES = 3
@@ -151,25 +151,34 @@ class Workers:
                 one.process.kill()  # it has said its last word long ago
         return ended
 
-    def _hear(self, one: _Running) -> None:
-        connection = one.connection
-        assert connection is not None
+    @staticmethod
+    def _receive(one: _Running) -> int | None:
+        """Take a trial's next message; return the step of a value that it reports."""
+        assert one.connection is not None
         try:
-            message = connection.recv()
+            message = one.connection.recv()
         except (EOFError, OSError):
-            connection.close()
+            one.connection.close()
             one.connection = None
             one.left_at = time.monotonic()
-            return
+            return None
         if isinstance(message, Outcome):
             one.outcome = message
             one.left_at = time.monotonic()
-            return
+            return None
         step, value = message
         one.values[step] = value
+        return int(step)
+
+    def _hear(self, one: _Running) -> None:
+        """Take a message; tell the study a value, and the trial what follows from it."""
+        connection = one.connection
+        step = self._receive(one)
+        if step is None or connection is None:
+            return
         hopeless = False
         try:
-            hopeless = self._study.report(one.assigned, step, value)
+            hopeless = self._study.report(one.assigned, step, one.values[step])
         except Abandoned:
             one.abandoned = True
             one.process.kill()
@@ -240,7 +249,7 @@ class Workers:
                 one.process.join()
         for one in self._running:
             while one.connection is not None and one.connection.poll():
-                self._hear_last(one)
+                self._receive(one)  # without the study
             ended = one.outcome is not None and one.outcome.state != "failed"
             with suppress(VeduteError):
                 if ended:  # it was faster than the end
@@ -248,20 +257,6 @@ class Workers:
                 elif reason is not None:
                     self._study.withdraw(one.assigned, reason)
         self._running.clear()
-
-    @staticmethod
-    def _hear_last(one: _Running) -> None:
-        """Take what a stopped trial still said, without the study."""
-        assert one.connection is not None
-        try:
-            message = one.connection.recv()
-        except (EOFError, OSError):
-            one.connection = None
-            return
-        if isinstance(message, Outcome):
-            one.outcome = message
-        else:
-            one.values[message[0]] = message[1]
 
 
 def _ended(code: int | None) -> str:
@@ -271,29 +266,6 @@ def _ended(code: int | None) -> str:
     name = signal.Signals(-code).name if -code in list(signal.Signals) else f"signal {-code}"
     hint = " (was the machine's memory full?)" if name == "SIGKILL" else ""
     return f"its process was ended by {name}{hint}."
-
-
-def as_text(chosen: Mapping[str, Stored]) -> str:
-    """Return values for people, names shortened to what tells them apart."""
-    short = short_names(list(chosen))
-    return ", ".join(
-        f"{short[name]} {value:.4g}" if isinstance(value, float) else f"{short[name]} {value}"
-        for name, value in chosen.items()
-    )
-
-
-def short_names(names: Sequence[str]) -> dict[str, str]:
-    """Return for each dotted name its last parts, as many as make it unique."""
-    parts = {name: [part for part in name.split(".") if part != "init_args"] for name in names}
-    short = {}
-    for name, own in parts.items():
-        count = 1
-        while count < len(own) and any(
-            other[-count:] == own[-count:] for key, other in parts.items() if key != name
-        ):
-            count += 1
-        short[name] = ".".join(own[-count:])
-    return short
 
 
 class _Terminable:
