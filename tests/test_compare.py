@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import yaml
 
 from lightning_modules.cvae import CVAE
 from tests.data.commands import failed
@@ -103,6 +104,18 @@ def test_runs_with_other_options_are_no_repeats(two: tuple[Path, Path]) -> None:
     config.write_text(config.read_text().replace("max_epochs: 2", "max_epochs: 7"))
     rows, _ = compared(*two)
     assert [row["variant"] for row in rows] == ["tiny/0", "tiny/1"]
+
+
+def test_a_run_of_an_older_program_repeats_one_whose_new_options_are_off(two: tuple[Path, Path]) -> None:
+    config = yaml.safe_load((two[1] / "config.yaml").read_text())
+    del config["initial_weights"]
+    (two[1] / "config.yaml").write_text(yaml.safe_dump(config))
+    rows, _ = compared(*two)
+    assert [row["runs"] for row in rows] == [["tiny/0", "tiny/1"]]
+    del config["trainer"]["max_epochs"]
+    (two[1] / "config.yaml").write_text(yaml.safe_dump(config))
+    rows, _ = compared(*two)
+    assert len(rows) == 2, "what is missing was on in the other"
 
 
 def test_a_run_that_is_given_twice_counts_once(trained: Path) -> None:

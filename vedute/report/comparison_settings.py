@@ -14,6 +14,9 @@ _ALWAYS_LAST = (
 )
 """Last parts of names of seeds, places and machines: they say nothing about the model."""
 
+_REPEATS_DIFFER = ("seed_everything", "ckpt_path", "trainer.default_root_dir")
+_OFF = ("none", "no", "0", "[]", "{}")
+
 
 class Difference(NamedTuple):
     """A setting, and what each run has; None: the run has no such setting."""
@@ -39,6 +42,23 @@ def differences(runs: Sequence[RunRecord]) -> tuple[list[Difference], list[Diffe
     known = {one.name for one in differing}
     inner = [one for one in differing if len(set(one.values) - {None}) == 1 and _part(one.name, known)]
     return [one for one in differing if one not in inner], inner
+
+
+def repeats(one: RunRecord, other: RunRecord) -> bool:
+    """Whether two runs of one configuration differ in nothing but seed and places.
+
+    An option that one of them does not have (its version of the program had none) and that is switched off
+    in the other is no difference.
+    """
+    first, second = flattened(one.configured), flattened(other.configured)
+    for name in first.keys() | second.keys():
+        if name in _REPEATS_DIFFER or name.startswith("trainer.logger"):
+            continue
+        mine, others = first.get(name), second.get(name)
+        lacking = mine is None or others is None
+        if mine != others and not (lacking and (mine or others) in _OFF):
+            return False
+    return one.configuration == other.configuration
 
 
 def _part(name: str, known: Collection[str]) -> bool:

@@ -14,6 +14,7 @@ from typing import Literal
 from torch import nn
 
 from vedute.errors import ConfigurationError
+from vedute.report.comparison_settings import repeats
 from vedute.report.run_record import RunRecord
 from vedute.report.table_files import Cell, Column, Row, ScoreTable
 from vedute.run_folder import shown
@@ -52,13 +53,16 @@ def landscape_table(runs: Sequence[RunRecord], separate: bool = False, program: 
     """
     classes = _classes(runs)
     measures = _measures(classes)
-    groups: dict[object, list[RunRecord]] = {}
+    groups: list[list[RunRecord]] = []
     for run in runs:
-        key = run.folder.absolute() if separate else (run.configuration, run.settings)
-        groups.setdefault(key, []).append(run)
-    repeated = [members[0].configuration for members in groups.values()]
+        same = next((group for group in groups if not separate and repeats(group[0], run)), None)
+        if same is None:
+            groups.append([run])
+        else:
+            same.append(run)
+    repeated = [members[0].configuration for members in groups]
     rows = []
-    for members in groups.values():
+    for members in groups:
         name = members[0].configuration
         if repeated.count(name) > 1 or separate:
             name = ", ".join([members[0].name, *(run.number for run in members[1:])])
@@ -67,7 +71,7 @@ def landscape_table(runs: Sequence[RunRecord], separate: bool = False, program: 
         cells = [_cell([measure.value(run) for run in members]) for measure in measures]
         rows.append(Row(name, [run.name for run in members], cells))
     notes = [_DEFINITIONS]
-    if any(len(members) > 1 for members in groups.values()):
+    if any(len(members) > 1 for members in groups):
         notes.append("±: half the range over runs that differ in the seed only.")
     if len(rows) > 1:
         notes.append(_BEST)

@@ -26,9 +26,6 @@ from vedute.run_folder import CHECKPOINTS, CONFIG, METRICS, shown
 EVALUATION = "evaluation.json"
 """What ``evaluate`` leaves in a run folder."""
 
-_REPEATS_DIFFER = ("seed_everything", "ckpt_path")
-_PLACES = ("default_root_dir", "logger")
-
 _Read = TypeVar("_Read")
 
 
@@ -40,7 +37,6 @@ class RunRecord:
         folder: Its folder.
         configuration: Name of its configuration.
         number: Number of the run of this configuration; empty: the folder was taken elsewhere.
-        settings: Its whole configuration, without seed and places: equal for repeats of one run.
         configured: Its whole configuration; where config.yaml is missing, what the checkpoint says.
         checkpoint: Its best checkpoint.
         module: The model on the meta device: sizes and options, no numbers.
@@ -55,7 +51,6 @@ class RunRecord:
     folder: Path
     configuration: str
     number: str
-    settings: str
     configured: Mapping[str, object]
     checkpoint: Path
     module: nn.Module
@@ -124,7 +119,6 @@ def read_run(folder: Path, problems: list[str] | None = None) -> RunRecord:
         folder=folder,
         configuration=absolute.parent.name if numbered else absolute.name,
         number=absolute.name if numbered else "",
-        settings=_repeatable(described if configured is None else configured),
         configured=described if configured is None else configured,
         checkpoint=checkpoint,
         module=module,
@@ -192,15 +186,6 @@ def _configured(folder: Path) -> Mapping[str, object] | None:
     if not isinstance(content, dict):
         raise DataError(f"{path} is damaged: it holds no settings.")
     return content
-
-
-def _repeatable(configured: Mapping[str, object]) -> str:
-    """Return a configuration as text, without what repeats of one run differ in."""
-    settings = {name: value for name, value in configured.items() if name not in _REPEATS_DIFFER}
-    trainer = settings.get("trainer")
-    if isinstance(trainer, dict):
-        settings["trainer"] = {name: value for name, value in trainer.items() if name not in _PLACES}
-    return json.dumps(settings, sort_keys=True, default=str)
 
 
 def _values(path: Path, checkpoint: Mapping[str, object]) -> dict[str, float]:
