@@ -135,3 +135,25 @@ def test_the_landscape_table_is_filled_and_not_trained_twice(
         assert "cvae_landscapes, seed 0: 0." in capfd.readouterr().out
     assert "cvae_landscapes" in (tmp_path / "table.md").read_text()
     assert len(list((tmp_path / "seed0" / "runs" / "cvae_landscapes").iterdir())) == 1
+
+
+def test_the_efficiency_of_processes_is_that_of_one_times_their_number(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    ddp = runpy.run_path(str(ROOT / "benchmarks" / "ddp.py"))
+    assert [ddp["counts"](most) for most in (1, 2, 6, 8)] == [[1], [1, 2], [1, 2, 4, 6], [1, 2, 4, 8]]
+    alone, four = (ddp["Speed"](images, 0.015, 32) for images in (100.0, 360.0))
+    ddp["report"]({1: [alone], 4: [four]})
+    said = capsys.readouterr().out
+    assert "| 1 | 32 | 100.0 | 1.00 | 100 % | 1.5 % |" in said
+    assert "| 4 | 32 | 360.0 | 3.60 | 90 % | 1.5 % |" in said
+
+
+@pytest.mark.slow
+def test_two_processes_are_compared_with_one(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], tiny_config: Path
+) -> None:
+    small = "--devices 2 --trainer.accelerator cpu --rounds 1 --warm-up 1 --steps 4 --strong"
+    run(monkeypatch, "ddp.py", f"--config {tiny_config} {small}")
+    said = capfd.readouterr().out
+    assert "| 1 | 4 |" in said and "| 2 | 2 |" in said, "the batch of four is divided"

@@ -15,9 +15,13 @@ import yaml
 
 pytest.importorskip("optuna")
 
+from tests.data.adversarial import assert_same_end
 from tests.data.commands import failed
 from vedute.checkpoints import load_checkpoint
 from vedute.cli import main
+from vedute.sweep.records import read_sweep
+from vedute.sweep.storage import open_storage
+from vedute.sweep.study import SweepStudy
 
 ROOT = Path(__file__).parents[1]
 OBJECTIVE = ["--objective", "val/loss:minimize"]
@@ -202,7 +206,7 @@ def test_shipped_spaces_fit_the_configurations_that_they_name(
 ) -> None:
     from vedute.cli.sweep_configuration import parse
     from vedute.sweep.processes import Request
-    from vedute.sweep.space import read_space
+    from vedute.sweep.space_file import read_space
 
     shipped = sorted((ROOT / "configs" / "spaces").glob("*.yaml"))
     assert shipped
@@ -260,6 +264,61 @@ def test_two_commands_share_a_study(tiny_config: Path, folder: Path, storage: st
     assert len({row["model.optimizer.lr"] for row in rows}) == 8
 
 
+@pytest.mark.parametrize("devices", [1, pytest.param(2, marks=pytest.mark.slow)])
+def test_a_lost_trial_goes_on_from_its_checkpoint_to_the_same_result(
+    tiny_config: Path, folder: Path, monkeypatch: pytest.MonkeyPatch, devices: int
+) -> None:
+    from optuna import load_study
+
+    given = space(model__optimizer__lr={"low": 1e-4, "high": 1e-2, "log": True})
+    command = ["sweep", "--config", str(tiny_config), "--space", given, *OBJECTIVE, "--trials", "1"]
+    command += ["--trainer.max_epochs", "20", "--trainer.log_every_n_steps", "5"]
+    command += ["--trainer.accelerator", "cpu", "--trainer.devices", str(devices)]
+    with monkeypatch.context() as patch:
+
+        def interrupt(self: SweepStudy, running: object) -> None:
+            if len(self.trials()[0].intermediate_values) > 2:
+                raise KeyboardInterrupt
+
+        patch.setattr(SweepStudy, "beat", interrupt)
+        assert main(command) == 130
+    assert main(command) == 0
+    lost, again = table(folder / "sweeps" / "tiny")
+    assert (lost["state"], again["state"]) == ("lost", "complete")
+    assert again["model.optimizer.lr"] == lost["model.optimizer.lr"]
+    said = (folder / "sweeps/tiny/logs/1.txt").read_text()
+    assert f"goes on with the lost one in {lost['run']}." in said
+    assert 0 < said.count("epoch ") < 18 and "epoch 1/20" not in said, "not trained again"
+
+    assert main([*command, "--output", "uninterrupted"]) == 0
+    (alone,) = table(folder / "uninterrupted")
+    assert alone["model.optimizer.lr"] == lost["model.optimizer.lr"]
+    whole, run = folder / alone["run"], folder / again["run"]
+    assert run.name == "1" and validations(run) == validations(whole)
+    assert_same_end(whole, run)
+    assert float(again["val/loss"]) == min(validations(whole)), "of all its validations"
+    storage = open_storage(f"sqlite:///{folder}/sweeps/tiny/study.db")
+    study = load_study(study_name="tiny", storage=storage)
+    assert list(read_sweep(study).records[1].values.values()) == validations(whole), "each told once"
+
+
+def test_only_a_whole_run_of_the_same_configuration_is_gone_on_with(trained: Path) -> None:
+    from vedute.cli.sweep_continuation import take_over
+
+    lost, last = trained / "runs" / "tiny" / "0", Path("checkpoints", "last.ckpt")
+    text = (lost / "config.yaml").read_text()
+    another = text.replace("seed_everything: 0", "seed_everything: 1")
+    elsewhere = text.replace("default_root_dir: null", "default_root_dir: elsewhere")
+    assert another != text != elsewhere
+    assert take_over(lost, trained / "new", another) is None
+    assert take_over(trained / "unseen", trained / "new", text) is None
+    assert take_over(lost, trained / "new", elsewhere) == trained / "new" / last
+    assert (trained / "new" / last).read_bytes() == (lost / last).read_bytes()
+    assert take_over(lost, trained / "new", text) is None, "that folder is taken"
+    (lost / last).write_bytes(b"half")
+    assert take_over(lost, trained / "newer", text) is None and not (trained / "newer").exists()
+
+
 @pytest.mark.slow
 def test_a_killed_sweep_goes_on_by_the_same_command(tiny_config: Path, folder: Path) -> None:
     given = space(model__optimizer__lr={"low": 1e-4, "high": 1e-2, "log": True})
@@ -273,7 +332,7 @@ def test_a_killed_sweep_goes_on_by_the_same_command(tiny_config: Path, folder: P
                 break
         log = sweep / "logs" / f"{line.split()[1].rstrip(':')}.txt"
         until = time.monotonic() + 300
-        while not (log.is_file() and "epoch 2/30" in log.read_text()) and time.monotonic() < until:
+        while not (log.is_file() and log.read_text().count("/30  ") > 1) and time.monotonic() < until:
             time.sleep(0.1)
         process.send_signal(way)
         said = process.communicate(timeout=300)[0]
@@ -288,6 +347,10 @@ def test_a_killed_sweep_goes_on_by_the_same_command(tiny_config: Path, folder: P
     assert [row["state"] for row in rows].count("complete") == 4
     lost = [row for row in rows if row["state"] == "lost"]
     assert len(lost) == 2 and len({row["model.optimizer.lr"] for row in rows}) == 4, "the same values again"
+    said = [(sweep / "logs" / f"{row['number']}.txt").read_text() for row in rows]
+    assert [text.count("/30  ") for text in said if "goes on with the lost one" not in text].count(30) == 3
+    assert sum(text.count("/30  ") for text in said) < 4 * 30 + 8, "what was lost is not trained again"
+    assert all(row["validations"] == "30" for row in rows if row["state"] == "complete")
 
 
 @pytest.mark.slow

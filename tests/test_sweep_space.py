@@ -9,8 +9,10 @@ import pytest
 
 from vedute.errors import ConfigurationError
 from vedute.sweep.names import as_text, short_names
+from vedute.sweep.plan import differences
 from vedute.sweep.processes import call
-from vedute.sweep.space import Space, as_option, described, differences, parse_space, read_space
+from vedute.sweep.space import Space, as_option
+from vedute.sweep.space_file import described, parse_space, read_space
 
 EXAMPLE = {
     "model.optimizer.lr": {"low": "1e-4", "high": 1e-2, "log": True},

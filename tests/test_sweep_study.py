@@ -12,14 +12,17 @@ import sqlalchemy.exc
 pytest.importorskip("optuna")
 
 from vedute.cli import main
-from vedute.cli.sweep import _environment, parse_objective
+from vedute.cli.sweep import _environment
+from vedute.cli.sweep_options import parse_objective
 from vedute.errors import ConfigurationError
 from vedute.sweep.plan import Objective, Plan
 from vedute.sweep.records import read_sweep
 from vedute.sweep.results import write_results
-from vedute.sweep.space import Space, parse_space
+from vedute.sweep.space import Space
+from vedute.sweep.space_file import parse_space
 from vedute.sweep.storage import Patience, StorageLost, open_storage, without_password
-from vedute.sweep.study import SweepStudy, Told
+from vedute.sweep.study import SweepStudy
+from vedute.sweep.trials import Told
 
 Join = Callable[..., SweepStudy]
 LEARNING_RATE = {"model.optimizer.lr": {"low": 1e-4, "high": 1e-1, "log": True}}
@@ -156,7 +159,7 @@ def test_trials_without_a_sign_of_life_are_run_again(join: Join, tmp_path: Path)
     with first, second:
         lost = first.next(1)
         assert lost is not None
-        (tmp_path / "sweep" / "workers" / f"{first._worker}.lock").rename(tmp_path / "elsewhere")
+        (tmp_path / "sweep" / "workers" / f"{first._signs.worker}.lock").rename(tmp_path / "elsewhere")
         first.beat([lost])
         second.bury()
         assert second.trials()[0].state.name == "RUNNING"
@@ -166,7 +169,7 @@ def test_trials_without_a_sign_of_life_are_run_again(join: Join, tmp_path: Path)
         second.bury()
         again = second.next(1)
         assert again is not None and again.chosen == lost.chosen
-        (tmp_path / "elsewhere").rename(tmp_path / "sweep" / "workers" / f"{first._worker}.lock")
+        (tmp_path / "elsewhere").rename(tmp_path / "sweep" / "workers" / f"{first._signs.worker}.lock")
 
 
 def test_what_kills_every_worker_is_given_up(join: Join) -> None:

@@ -21,7 +21,8 @@ from vedute.cli.training_arguments import complete
 from vedute.errors import ConfigurationError, VeduteError
 from vedute.sweep.names import plain
 from vedute.sweep.processes import Parsed, Request, move_in
-from vedute.sweep.space import Space, described
+from vedute.sweep.space import Space
+from vedute.sweep.space_file import described
 
 _MACHINE = ("root", "residence", "num_workers", "workers", "cache")
 """Options of data that say where and how they are read, not what they are."""

@@ -21,12 +21,13 @@ from lightning.pytorch import Callback, LightningDataModule, LightningModule
 from vedute.callbacks.finite import DivergedError
 from vedute.cli.mistakes import own_errors
 from vedute.cli.quiet import quieten
+from vedute.cli.sweep_continuation import take_over
 from vedute.cli.training import TrainingCLI
 from vedute.cli.training_arguments import Run, complete
 from vedute.errors import VeduteError
 from vedute.hardware import reuse_freed_memory
 from vedute.run_folder import RUNS, next_run_folder
-from vedute.sweep.processes import Job, Outcome, move_in
+from vedute.sweep.processes import Begun, Job, Outcome, move_in
 from vedute.sweep.reporter import Reporter
 
 _ORPHAN_SECONDS = 60.0
@@ -54,7 +55,9 @@ class TrialRun(Run):
 class TrialCLI(TrainingCLI):
     """``fit`` as a trial of a sweep."""
 
-    def __init__(self, args: Sequence[str], number: int, study: str, reporter: Reporter) -> None:
+    def __init__(
+        self, args: Sequence[str], number: int, study: str, reporter: Reporter, continues: Path | None = None
+    ) -> None:
         """Parse and build.
 
         Args:
@@ -62,10 +65,12 @@ class TrialCLI(TrainingCLI):
             number: The trial's number.
             study: The study's name.
             reporter: What reports to the sweep.
+            continues: Run folder of a lost trial with the same values; None: there is none.
         """
         self._number = number
         self._study = study
         self._reporter = reporter
+        self._continues = continues
         super().__init__("fit", args)
 
     def before_instantiate_classes(self) -> None:
@@ -73,7 +78,14 @@ class TrialCLI(TrainingCLI):
         group_runs(self.config["fit"]["trainer"].get("logger"), self._study)
         super().before_instantiate_classes()
         plan = self.plan
-        self.plan = TrialRun(plan.name, plan.root, plan.checkpoint, plan.resumed, number=self._number)
+        if plan.resumed is not None:  # as another process of a trial that goes on
+            return
+        folder = plan.root / RUNS / plan.name / str(self._number)
+        last = None if self._continues is None else take_over(self._continues, folder, self._text)
+        if last is None:
+            self.plan = TrialRun(plan.name, plan.root, None, None, number=self._number)
+        else:
+            self.plan = Run(plan.name, plan.root, last, folder)
 
     def _callbacks(self, given: Sequence[object], bar: bool) -> list[Callback]:
         return [*super()._callbacks(given, bar), self._reporter]
@@ -82,8 +94,9 @@ class TrialCLI(TrainingCLI):
         """Train; processes that Lightning starts are trials too."""
         if self.trainer.world_size > 1:
             # Lightning runs this process's command again for each other device.
+            last = [] if self.plan.checkpoint is None else [f"--ckpt_path={self.plan.checkpoint}"]
             job = {
-                "arguments": self._given,
+                "arguments": [*self._given, *last],
                 "number": self._number,
                 "study": self._study,
                 "objective": self._reporter.objective,
@@ -121,8 +134,10 @@ def run_trial(connection: Connection, job: Job) -> None:
     try:
         reuse_freed_memory()
         with own_errors():
-            cli = TrialCLI(complete("fit", job.arguments), job.number, job.study, reporter)
+            arguments = complete("fit", job.arguments)
+            cli = TrialCLI(arguments, job.number, job.study, reporter, job.continues)
             folder = cli.folder
+            connection.send(Begun(str(folder)))
             cli.execute()
         outcome = Outcome("pruned" if reporter.pruned else "complete", "", _text(folder), reporter.logged)
     except DivergedError as error:

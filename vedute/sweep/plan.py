@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import Literal
 
 from vedute.errors import ConfigurationError
-from vedute.sweep.space import Space, differences
+from vedute.sweep.space import Space
 
 
 @dataclass(frozen=True)
@@ -86,3 +86,38 @@ def check_plan(name: str, known: Mapping[str, object], plan: Plan) -> None:
                 f"The study '{name}' was begun with another {part}: {'; '.join(found[:6])}{more}. Its trials "
                 f"cannot be compared with new ones: give the same {part}, or another --study for a new study."
             )
+
+
+def differences(before: object, now: object, name: str = "", joint: str = " ") -> list[str]:
+    """Return how two plain structures differ, a line for each value.
+
+    Args:
+        before: Mappings, lists and scalars.
+        now: The same, later.
+        name: What both are.
+        joint: What stands between a name and that of a part of it.
+    """
+    if isinstance(before, Mapping) and isinstance(now, Mapping):
+        keys: Iterable[str] = dict.fromkeys([*before, *now])
+        return [
+            line
+            for key in keys
+            for line in differences(
+                before.get(key, _ABSENT),
+                now.get(key, _ABSENT),
+                f"{name}{joint}{key}" if name else str(key),
+                joint,
+            )
+        ]
+    if before == now:
+        return []
+    if now is _ABSENT:
+        return [f"{name} (it was {json.dumps(before)}) is gone"]
+    return [
+        f"{name} (it is {json.dumps(now)}) is new"
+        if before is _ABSENT
+        else f"{name} was {json.dumps(before)}, is {json.dumps(now)}"
+    ]
+
+
+_ABSENT = object()

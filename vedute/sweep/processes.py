@@ -67,6 +67,7 @@ class Job:
         folder: The current folder.
         environment: All environment variables.
         threads: Threads for computing; None: as torch chooses.
+        continues: Run folder of a lost trial with the same values; None: there is none.
     """
 
     number: int
@@ -77,6 +78,18 @@ class Job:
     folder: Path
     environment: Mapping[str, str]
     threads: int | None
+    continues: Path | None = None
+
+
+@dataclass(frozen=True)
+class Begun:
+    """What a trial's process says first.
+
+    Attributes:
+        run: Its run folder.
+    """
+
+    run: str
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Literal
 
 from vedute.errors import ConfigurationError
 from vedute.sweep.plan import Objective
-from vedute.sweep.space import Space, Stored, described
-from vedute.sweep.study import HOST, LOST, PLAN, REASON, RUN, SECONDS, SURPLUS, TEXT
+from vedute.sweep.space import Space, Stored
+from vedute.sweep.space_file import described
+from vedute.sweep.study import PLAN, TEXT
+from vedute.sweep.trials import HOST, LOST, REASON, RUN, SECONDS, SURPLUS
 
 if TYPE_CHECKING:
     from optuna import Study

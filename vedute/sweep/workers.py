@@ -16,8 +16,9 @@ from multiprocessing.process import BaseProcess
 
 from vedute.errors import VeduteError
 from vedute.sweep.names import as_text
-from vedute.sweep.processes import Job, Outcome, Starter
-from vedute.sweep.study import Abandoned, Assigned, SweepStudy, Told
+from vedute.sweep.processes import Begun, Job, Outcome, Starter
+from vedute.sweep.study import SweepStudy
+from vedute.sweep.trials import Abandoned, Assigned, Told
 
 _FAILURES = 3
 """So many failed trials before any succeeded end a sweep: the configuration itself does not work."""
@@ -34,6 +35,7 @@ class _Running:
     slot: int
     started: float
     values: dict[int, float] = field(default_factory=dict)
+    run: str | None = None
     outcome: Outcome | None = None
     left_at: float | None = None
     abandoned: bool = False
@@ -58,8 +60,8 @@ class Workers:
         Args:
             study: The study.
             starter: Starts processes.
-            target: What a trial's process runs, ``module:function`` of a connection and a job: sends ``(step,
-                value)`` and is answered whether to end, then sends an outcome.
+            target: What a trial's process runs, ``module:function`` of a connection and a job: sends that
+                it has begun, ``(step, value)`` and is answered whether to end, at last an outcome.
             job: From a trial and the number of its worker to what the process is told.
             count: Trials at a time.
             total: Trials of the whole study; None: the grid's.
@@ -152,8 +154,8 @@ class Workers:
         return ended
 
     @staticmethod
-    def _receive(one: _Running) -> int | None:
-        """Take a trial's next message; return the step of a value that it reports."""
+    def _receive(one: _Running) -> Begun | int | None:
+        """Take a trial's next message; return that it has begun, or the step of a value that it reports."""
         assert one.connection is not None
         try:
             message = one.connection.recv()
@@ -166,19 +168,25 @@ class Workers:
             one.outcome = message
             one.left_at = time.monotonic()
             return None
+        if isinstance(message, Begun):
+            one.run = message.run
+            return message
         step, value = message
         one.values[step] = value
         return int(step)
 
     def _hear(self, one: _Running) -> None:
-        """Take a message; tell the study a value, and the trial what follows from it."""
+        """Take a message; tell the study a folder or a value, and the trial what follows from that."""
         connection = one.connection
-        step = self._receive(one)
-        if step is None or connection is None:
+        heard = self._receive(one)
+        if isinstance(heard, Begun):
+            self._study.begun(one.assigned, heard.run)
+            return
+        if heard is None or connection is None:
             return
         hopeless = False
         try:
-            hopeless = self._study.report(one.assigned, step, one.values[step])
+            hopeless = self._study.report(one.assigned, heard, one.values[heard])
         except Abandoned:
             one.abandoned = True
             one.process.kill()
@@ -221,7 +229,7 @@ class Workers:
         outcome = one.outcome
         objective = self._study.plan.objective
         if outcome is None:
-            return Told("failed", None, _ended(one.process.exitcode), None, seconds)
+            return Told("failed", None, _ended(one.process.exitcode), one.run, seconds)
         if outcome.state == "failed":
             return Told("failed", None, outcome.reason, outcome.run, seconds)
         values = [one.values[step] for step in sorted(one.values)]
