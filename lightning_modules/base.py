@@ -280,6 +280,19 @@ class GenerativeModule(ImageModule):
         """Turn latent vectors (N, D), as ``embed`` gives them, into images (N, C, H, W) in [0, 1]."""
         raise ConfigurationError(f"{type(self).__name__} has no encoder: it has no latent vectors to decode.")
 
+    def edit(self, latents: Tensor, source: Condition, target: Condition) -> Tensor:
+        """Decode latent vectors of images of one condition under another.
+
+        Args:
+            latents: (N, D), as ``embed`` gives them.
+            source: Conditions that the images were encoded under.
+            target: Conditions that they are wanted under; where they are the source's, images come back.
+
+        Returns:
+            (N, C, H, W) in [0, 1].
+        """
+        return self.decode(latents, target)
+
     def reconstruct(self, batch: Batch) -> Tensor:
         """Return (N, C, H, W) in [0, 1]: the batch's images through the model and back."""
         raise ConfigurationError(f"{type(self).__name__} has no encoder: it cannot reconstruct images.")

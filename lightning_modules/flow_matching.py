@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import warnings
+import logging
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -16,15 +16,17 @@ from lightning_modules.codec import CODEC_KEY, Codec, codec_of
 from vedute.augment.conditioned import ConditionedAugmentation
 from vedute.batch import Batch, Condition
 from vedute.errors import ConfigurationError
-from vedute.networks.flow import FlowCondition, FlowNetwork
+from vedute.networks.flow import FlowCondition, FlowNetwork, FlowTask
 from vedute.promises import Generator, as_image_data
 from vedute.sampling.coupling import optimal_pairs
 from vedute.sampling.flow_sampler import ADAPTIVE, FlowSampler
-from vedute.sampling.likelihood import bits_per_dimension
+from vedute.sampling.likelihood import Integration
 from vedute.sampling.paths import LinearPath
 from vedute.sampling.seeds import seeded_normal
 from vedute.sampling.solvers import Velocity
 from vedute.sampling.times import TrainingTimes, UniformTimes
+
+_log = logging.getLogger("vedute.flow")
 
 Prediction = Literal["velocity", "data"]
 
@@ -53,7 +55,7 @@ class FlowMatching(GenerativeModule):
 
     def __init__(
         self,
-        network: Callable[[tuple[int, int], int, int, int, int, bool], FlowNetwork],
+        network: Callable[[FlowTask], FlowNetwork],
         times: TrainingTimes | None = None,
         prediction: Prediction = "velocity",
         coupling: bool = False,
@@ -66,8 +68,7 @@ class FlowMatching(GenerativeModule):
         """Build the network.
 
         Args:
-            network: From image size, channels, condition size, condition channels, entries that describe an
-                augmentation, and whether it is told spans, to the network.
+            network: From what it is built for (sizes of states, conditions and augmentation) to the network.
             times: What times training draws; null: all alike.
             prediction: What the network's output means: the velocity, or the image at the end (whose
                 velocity is then compared).
@@ -115,12 +116,14 @@ class FlowMatching(GenerativeModule):
                 )
         channels, height, width = self.latent_shape
         self.network: FlowNetwork = network(
-            (height, width),
-            channels,
-            self.condition_size,
-            self.condition_channels,
-            0 if augment is None else augment.size,
-            self.spans,
+            FlowTask(
+                (height, width),
+                channels,
+                self.condition_size,
+                self.condition_channels,
+                0 if augment is None else augment.size,
+                self.spans,
+            )
         )
         self._guide: FlowMatching | None = None
 
@@ -136,8 +139,10 @@ class FlowMatching(GenerativeModule):
     # Training.
 
     def setup(self, stage: str) -> None:
-        """Measure the codec's maps at the start of a training."""
+        """Say at the start of a training what the sampler cannot do, and measure the codec's maps."""
         super().setup(stage)
+        if stage == "fit":
+            self.set_sampler(self.sampler)
         if self.codec is not None and stage == "fit" and not bool(self.codec.mean.any()):
             self.codec.measure(as_image_data(getattr(self.trainer, "datamodule", None)))
 
@@ -246,36 +251,56 @@ class FlowMatching(GenerativeModule):
             sampler: Solver, steps, guidance.
             guide: A smaller or less trained model of the same data to be guided away from (autoguidance,
                 Karras et al. 2024, https://arxiv.org/abs/2406.02507); None: this model without its condition.
+                Without either, guidance does nothing, which is said.
 
         Raises:
             ConfigurationError: The guide makes other images, or knows other conditions.
         """
+        if guide is not None and not isinstance(guide, FlowMatching):
+            raise ConfigurationError(
+                f"A guide must be a flow model as well, got {type(guide).__name__}: give the checkpoint of a "
+                "smaller or less trained flow model of the same data."
+            )
         if guide is not None:
-            if not isinstance(guide, FlowMatching):
-                raise ConfigurationError("A guide must be a flow model as well: give its checkpoint.")
-            mine, theirs = (
-                (one.image_shape, one.condition_names, one.condition_channels) for one in (self, guide)
+            self._check_guide(guide)
+        self.sampler = self._possible(sampler, guide)
+        if self.sampler != sampler:
+            reason = (
+                "it was trained with condition_dropout 0, so it does not know images without a condition"
+                if self.conditional
+                else "it has no conditions"
             )
-            if mine != theirs:
-                raise ConfigurationError(
-                    f"The guide makes images {theirs[0]} of {', '.join(theirs[1]) or 'no classes'}, this "
-                    f"model {mine[0]} of {', '.join(mine[1]) or 'no classes'}: take one of the same data."
-                )
-        if sampler.guidance != 1 and guide is None and not self.condition_dropout:
-            warnings.warn(
-                f"guidance {sampler.guidance:g} does nothing: "
-                + (
-                    "the model was trained with condition_dropout 0, so it does not know images without a "
-                    "condition."
-                    if self.conditional
-                    else "the model has no conditions."
-                ),
-                stacklevel=2,
-            )
-            sampler = replace(sampler, guidance=1.0)
-        self.sampler = sampler
+            _log.warning("guidance %g does nothing with this model: %s.", sampler.guidance, reason)
         # Not registered: a guide is no part of this model and of its checkpoints.
         object.__setattr__(self, "_guide", guide)
+
+    def _possible(self, sampler: FlowSampler, guide: object) -> FlowSampler:
+        """Return the sampler without guidance where there is nothing to be guided away from."""
+        return sampler if guide is not None or self.condition_dropout else replace(sampler, guidance=1.0)
+
+    def _check_guide(self, guide: FlowMatching) -> None:
+        """Make sure that a guide's velocities are of the same states and conditions.
+
+        Raises:
+            ConfigurationError: They are not.
+        """
+        mine, theirs = (
+            {
+                "images": one.image_shape,
+                "states": one.latent_shape,
+                "conditions": ", ".join(one.condition_names) or "none",
+                "channels of condition images": one.condition_channels,
+            }
+            for one in (self, guide)
+        )
+        wrong = [
+            f"{what} {theirs[what]} instead of {mine[what]}" for what in mine if mine[what] != theirs[what]
+        ]
+        if wrong:
+            raise ConfigurationError(
+                f"The guide does not fit this model, it has {'; '.join(wrong)}: take one of the same data, "
+                "trained at the same image size."
+            )
 
     def _field(self, condition: Condition, count: int, kept: bool = True) -> Velocity:
         """Return the velocity under conditions, or under none of them."""
@@ -318,8 +343,9 @@ class FlowMatching(GenerativeModule):
     @property
     def _fitting_sampler(self) -> FlowSampler:
         """The sampler; of a network that predicts data, which says nothing of the velocity at t = 1."""
-        direct = self.prediction == "data" and self.sampler.solver != ADAPTIVE
-        return replace(self.sampler, direct_ending=True) if direct else self.sampler
+        sampler = self._possible(self.sampler, self._guide)
+        direct = self.prediction == "data" and sampler.solver != ADAPTIVE
+        return replace(sampler, direct_ending=True) if direct else sampler
 
     def embed(self, batch: Batch) -> Tensor:
         """Return the noise that images are made of, (N, C * H * W): the flow backwards, without guidance."""
@@ -330,27 +356,74 @@ class FlowMatching(GenerativeModule):
         """Make images from noise as ``embed`` gives it, under any condition, guided as the sampler says."""
         return self.generate(condition, latents.to(self.device).view(-1, *self.latent_shape))
 
+    def edit(self, latents: Tensor, source: Condition, target: Condition) -> Tensor:
+        """Make images from their noise under other conditions; see the base class.
+
+        Guidance is away from the source's condition here, not from none: it strengthens what changes
+        and leaves alone what does not. An image under its own condition comes back whatever the guidance.
+        """
+        if self._fitting_sampler.guidance == 1 or self._guide is not None:
+            return self.decode(latents, target)
+        count = len(latents)
+        strong, weak = self._field(target, count), self._field(source, count)
+        noise = latents.to(self.device).float().view(-1, *self.latent_shape)
+        return self._image(
+            replace(self._fitting_sampler, noise_scale=0.0).run(strong, weak, noise, _no_seeds(count))
+        )
+
     def reconstruct(self, batch: Batch) -> Tensor:
         """Run the flow backwards and forwards again, without guidance: shows the error of the solver."""
         velocity = self._field(batch.condition, len(batch))
         noise = self.embed(batch).view(-1, *self.latent_shape)
-        seeds = torch.zeros(len(batch), dtype=torch.int64)
-        return self._image(self._plain.run(velocity, None, noise, seeds))
+        return self._image(self._plain.run(velocity, None, noise, _no_seeds(len(batch))))
 
-    def bits_per_dimension(self, batch: Batch, seeds: Tensor, probes: int = 1) -> Tensor:
-        """Return how many bits the model needs for each value of 8-bit images, (N,); lower is better.
+    def check_likelihood(self) -> None:
+        """Make sure that the model tells how likely images are.
 
-        Args:
-            batch: Images with their conditions.
-            seeds: (N,) int64: of the noise that fills up the 8 bits, and of the trace's probes.
-            probes: Estimates of the trace that are averaged.
+        Raises:
+            ConfigurationError: Its flow is one of a codec's maps, or predicts data.
         """
         if self.codec is not None:
-            raise ConfigurationError("A flow of a codec's maps does not tell how likely images are.")
+            raise ConfigurationError(
+                f"This flow is one of a codec's maps {self.codec.shape}, not of images {self.image_shape}: "
+                "it does not tell how likely images are. Leave the likelihood out, or take a flow of pixels "
+                "(model.codec null)."
+            )
+        if self.prediction != "velocity":
+            raise ConfigurationError(
+                "A likelihood begins at the images themselves, where a network that predicts "
+                f"{self.prediction} says nothing of the velocity. Leave the likelihood out, or take a model "
+                "with prediction velocity."
+            )
+
+    def bits_per_dimension(
+        self, batch: Batch, seeds: Tensor, integration: Integration | None = None
+    ) -> Tensor:
+        """Return how many bits the model needs for each value of 8-bit images, (N,); lower is better.
+
+        Images are rounded to their 256 levels and each level is filled with uniform noise (dequantisation),
+        so that they have a density: on average an upper bound of the bits of the levels themselves. It is
+        that of the flow under the images' conditions; guidance has none.
+
+        Args:
+            batch: Images in [0, 1] with their conditions.
+            seeds: (N,) int64: of the noise that fills up the levels, and of the trace's probes.
+            integration: Steps, solver and probes; None: its defaults.
+
+        Raises:
+            ConfigurationError: See ``check_likelihood``.
+        """
+        self.check_likelihood()
         with torch.inference_mode(False):  # the trace needs gradients, which Lightning's loops forbid
             batch = batch.map(torch.clone)
             velocity = self._field(batch.condition, len(batch))
-            return bits_per_dimension(velocity, batch.image, self.sampler.times(), seeds, probes=probes)
+            image = batch.image.to(self.device)
+            return (integration or Integration()).bits_per_dimension(velocity, image, seeds)
+
+
+def _no_seeds(count: int) -> Tensor:
+    """Return seeds (N,) for a sampler that renews no noise."""
+    return torch.zeros(count, dtype=torch.int64)
 
 
 class _Described(nn.Module):

@@ -159,11 +159,12 @@ class MeanFlow(FlowMatching):
         return torch.where(condition.kept[:, None, None, None], guided, velocity)
 
     def _solve(self, condition: Condition, noise: Tensor, seeds: Tensor) -> Tensor:
-        if self.sampler.solver != "euler" or self.sampler.guidance != 1:
+        sampler = self._fitting_sampler
+        if sampler.solver != "euler" or sampler.guidance != 1:
             return super()._solve(condition, noise, seeds)
         average = self._average(self._condition(condition.to(self.device), len(noise)))
         x = noise.float()
-        times = time_grid(self.sampler.steps, self.sampler.schedule).tolist()
+        times = time_grid(sampler.steps, sampler.schedule).tolist()
         for start, end in pairwise(times):
             t = torch.full((len(x),), start, device=x.device)
             x = x + (end - start) * average(x, t, torch.full_like(t, end - start))

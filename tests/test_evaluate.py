@@ -312,6 +312,8 @@ def test_options_are_checked_before_the_work(
     (tmp_path / "weights-inception-2015-12-05-6726825d.pth").write_bytes(b"not weights")
     assert "Inception" in failed(capsys, *given, "--weights-dir", tmp_path)
     assert evaluate(*given, "--count", "0") == 2
+    assert "CVAE does not tell how likely" in failed(capsys, *given, "--likelihood", "4")
+    assert "at least 2 images" in failed(capsys, *given, "--likelihood", "1")
 
 
 def test_a_diverged_model_is_told(generator: Path, judge: Path, capsys: pytest.CaptureFixture[str]) -> None:

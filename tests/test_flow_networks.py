@@ -11,7 +11,7 @@ from torch.func import jvp
 
 from vedute.errors import ConditionError, ConfigurationError
 from vedute.networks.conditioning import EntryAttention
-from vedute.networks.flow import FlowCondition, FlowNetwork, TimeFeatures
+from vedute.networks.flow import FlowCondition, FlowNetwork, FlowTask, TimeFeatures
 from vedute.networks.flow_transformer import FlowTransformer, sine_positions
 from vedute.networks.flow_unet import FlowUNet
 
@@ -36,7 +36,7 @@ def stir(network: FlowNetwork) -> FlowNetwork:
 def full(kind: Kind, options: Options, size: tuple[int, int] = (16, 24), channels: int = 3) -> FlowNetwork:
     """Return a network with random weights that takes a vector, an image, an augmentation and spans."""
     torch.manual_seed(0)
-    return stir(kind(size, channels, 5, 2, 3, True, **options)).eval()
+    return stir(kind(FlowTask(size, channels, 5, 2, 3, True), **options)).eval()
 
 
 def inputs(
@@ -69,7 +69,7 @@ def count(network: nn.Module) -> int:
 )
 def test_sizes_of_the_docstrings_have_their_weights(kind: Kind, options: Options, weights: int) -> None:
     with torch.device("meta"):
-        network = kind((64, 64), 3, 5, 0, 0, False, **options)
+        network = kind(FlowTask((64, 64), 3, 5), **options)
         assert count(network) == weights
         vector = FlowCondition(torch.zeros(2, 5))
         assert network(torch.zeros(2, 3, 64, 64), torch.zeros(2), vector).shape == (2, 3, 64, 64)
@@ -92,7 +92,7 @@ def test_states_of_any_aspect_and_channels(
 
 @both
 def test_the_velocity_starts_at_zero(kind: Kind, options: Options) -> None:
-    network = kind((16, 24), 3, 5, 2, 3, True, **options)
+    network = kind(FlowTask((16, 24), 3, 5, 2, 3, True), **options)
     assert not network(*inputs()).any()
 
 
@@ -203,7 +203,7 @@ def test_half_precision_is_close_and_float32_comes_out(kind: Kind, options: Opti
 @pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
 def test_every_weight_learns_within_a_few_steps(kind: Kind, options: Options, precision: torch.dtype) -> None:
     torch.manual_seed(0)
-    network = kind((16, 24), 3, 5, 2, 3, True, **{"dropout": 0.1, **options})
+    network = kind(FlowTask((16, 24), 3, 5, 2, 3, True), **{"dropout": 0.1, **options})
     before = {name: weights.detach().clone() for name, weights in network.named_parameters()}
     optimizer = torch.optim.Adam(network.parameters(), lr=1e-2)
     x, t, condition, span = inputs()
@@ -239,7 +239,7 @@ def test_dropout_is_noise_in_training_only(kind: Kind, options: Options) -> None
 
 @both
 def test_unconditional_networks_take_empty_conditions(kind: Kind, options: Options) -> None:
-    network = stir(kind((16, 16), 1, 0, 0, 0, False, **options)).eval()
+    network = stir(kind(FlowTask((16, 16), 1), **options)).eval()
     x, t = torch.randn(2, 1, 16, 16), torch.rand(2)
     velocity = network(x, t, FlowCondition())
     assert torch.equal(velocity, network(x, t, FlowCondition(torch.zeros(2, 0), kept=torch.zeros(2).bool())))
@@ -269,9 +269,7 @@ def test_forward_mode_derivatives_compile() -> None:
 
 
 def test_another_encoder_of_conditions_can_be_injected() -> None:
-    network = FlowUNet(
-        (16, 16), 3, 4, 0, 0, False, widths=(8, 8), attention=(1,), conditioning=EntryAttention
-    )
+    network = FlowUNet(FlowTask((16, 16), 3, 4), widths=(8, 8), attention=(1,), conditioning=EntryAttention)
     assert network(torch.randn(2, 3, 16, 16), torch.rand(2), FlowCondition(torch.rand(2, 4))).shape[1] == 3
 
 
@@ -308,7 +306,7 @@ def test_bad_options_and_sizes_are_refused(
     kind: Kind, size: tuple[int, int], options: Options, says: str
 ) -> None:
     with torch.device("meta"), pytest.raises(ConfigurationError, match=says):
-        kind(size, 3, 0, 0, 0, False, **options)
+        kind(FlowTask(size, 3), **options)
 
 
 @both
@@ -336,10 +334,10 @@ def test_arguments_that_do_not_fit_are_refused(kind: Kind, options: Options) -> 
         network(x, t[:1], condition, span)
     with pytest.raises(ConfigurationError, match="one span for"):
         network(x, t, condition, span[:1])
-    plain = kind((16, 24), 3, 0, 0, 0, False, **options)
+    plain = kind(FlowTask((16, 24), 3), **options)
     with pytest.raises(ConfigurationError, match="spans=True"):
         plain(x, t, FlowCondition(), span)
     with pytest.raises(ConditionError, match="no condition vector"):
         plain(x, t, FlowCondition(vector))
     with pytest.raises(ConfigurationError, match="at least 0"):
-        kind((16, 24), 3, -1, 0, 0, False, **options)
+        kind(FlowTask((16, 24), 3, -1), **options)

@@ -14,7 +14,9 @@ import torch
 from torch import Tensor
 
 from vedute.batch import Batch, Condition, ConditionKind
+from vedute.errors import ConfigurationError, named
 from vedute.sampling.flow_sampler import FlowSampler
+from vedute.sampling.likelihood import Integration
 
 
 @runtime_checkable
@@ -82,6 +84,19 @@ class HasSampler(Protocol):
 
 
 @runtime_checkable
+class HasLikelihood(Generator, Protocol):
+    """A generator that tells how likely images are; see ``lightning_modules.flow_matching``."""
+
+    def check_likelihood(self) -> None:
+        """Make sure that it does: a ``ConfigurationError`` says why not."""
+
+    def bits_per_dimension(
+        self, batch: Batch, seeds: Tensor, integration: Integration | None = None
+    ) -> Tensor:
+        """Return the bits for each value (N,) of 8-bit images under their conditions, lower is better."""
+
+
+@runtime_checkable
 class ImageData(Protocol):
     """A data set; see ``datamodules.base.ImageDataModule``."""
 
@@ -115,6 +130,21 @@ def as_generator(module: object) -> Generator:
     """
     if not isinstance(module, Generator):
         raise TypeError(f"{type(module).__name__} is no generator: see lightning_modules/base.py")
+    return module
+
+
+def as_likelihood(module: object) -> HasLikelihood:
+    """Return ``module`` as a generator that tells how likely images are.
+
+    Raises:
+        ConfigurationError: It does not.
+    """
+    if not isinstance(module, HasLikelihood):
+        raise ConfigurationError(
+            f"{named(type(module))} does not tell how likely images are: only flow models of pixels do. "
+            "Leave the likelihood out."
+        )
+    module.check_likelihood()
     return module
 
 

@@ -5,7 +5,15 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
+
+from vedute.networks.flow import FlowCondition
+from vedute.sampling.seeds import seeded_normal
+
+SEEDS = torch.tensor([3, 14, 15, 92])
+NOISE = seeded_normal(SEEDS, (3, 4, 4))
+DATA = torch.rand(4, 3, 4, 4, generator=torch.Generator().manual_seed(0)) * 2 - 1
 
 
 @dataclass
@@ -44,3 +52,26 @@ class GaussianFlow:
         standard = ((x - self.mean) / self.deviation).flatten(1)
         constant = 0.5 * math.log(2 * math.pi) + math.log(self.deviation)
         return (-0.5 * standard.square() - constant).sum(dim=1)
+
+
+class GaussianNetwork(nn.Module):
+    """The same where a model expects its network: with a weight that does nothing, without conditions."""
+
+    def __init__(self, *_: object, flow: GaussianFlow) -> None:
+        """Keep the flow; the sizes that a model gives to a network do not matter."""
+        super().__init__()
+        self.flow = flow
+        self.weight = nn.Parameter(torch.zeros(()))
+
+    def forward(self, x: Tensor, t: Tensor, condition: FlowCondition, span: Tensor | None = None) -> Tensor:
+        """Return the velocity at x, (N, ...), at times (N,)."""
+        return self.flow(x, t) + self.weight
+
+
+STRONG, WEAK = GaussianFlow(0.7, 0.3), GaussianFlow(0.0, 0.6)
+
+
+def doubled(x: Tensor, t: Tensor) -> Tensor:
+    """Return the strong velocities of the first half of the rows, the weak ones of the second."""
+    first, second = x.chunk(2)
+    return torch.cat([STRONG(first, t[: len(first)]), WEAK(second, t[len(first) :])])

@@ -8,7 +8,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from vedute.cli.inference import parser, pick_device, positive, progress
+from vedute.cli.inference import not_negative, parser, pick_device, positive, progress
 from vedute.cli.sampler_options import add_sampler_options, apply_sampler_options
 from vedute.errors import ConfigurationError
 from vedute.files import check_place, whole
@@ -31,6 +31,8 @@ def main(args: Sequence[str]) -> int:
         DataError: The data cannot be used, or the generated images are no numbers.
     """
     given = _options().parse_args(list(args))
+    if given.likelihood == 1:
+        raise ConfigurationError("--likelihood 1: an interval needs at least 2 images; 0 leaves it out.")
 
     from vedute.run_folder import folder_of_checkpoint, shown
 
@@ -49,16 +51,22 @@ def main(args: Sequence[str]) -> int:
     from vedute.cli.instruments import find_instruments
     from vedute.metrics.card import SPLIT, Settings
     from vedute.metrics.extractors import check_names
+    from vedute.metrics.likelihood import LikelihoodSettings
     from vedute.metrics.make_card import make_card
-    from vedute.promises import as_generator, as_image_data
+    from vedute.promises import as_generator, as_image_data, as_likelihood
     from vedute.report.card import card_table
     from vedute.report.card_pictures import card_pictures
     from vedute.report.run_record import training_cost
+    from vedute.sampling.likelihood import Integration
 
     judges = [name for name in ("classifier", "regressor", "segmenter") if getattr(given, name) is not None]
     if given.features is not None:
         check_names(given.features, judges)
     model = load_module(given.checkpoint, GenerativeModule, device, given.average)
+    likelihood = None
+    if given.likelihood:
+        as_likelihood(model)
+        likelihood = LikelihoodSettings(given.likelihood, Integration(given.likelihood_steps))
     sampler = apply_sampler_options(model, given)
     instruments, segmenter, left_out = find_instruments(model, given, device)
     overrides = {} if given.root is None else {"root": str(given.root)}
@@ -68,7 +76,13 @@ def main(args: Sequence[str]) -> int:
         data,
         instruments,
         Settings(
-            given.count, given.seed, given.seeds, given.batch_size, given.train_images, given.cas_images
+            given.count,
+            given.seed,
+            given.seeds,
+            given.batch_size,
+            given.train_images,
+            given.cas_images,
+            likelihood,
         ),
         progress,
         segmenter,
@@ -195,11 +209,27 @@ def _options() -> argparse.ArgumentParser:
     )
     options.add_argument(
         "--cas-images",
-        type=_not_negative,
+        type=not_negative,
         default=2000,
         metavar="N",
         help="classification accuracy score: train a small classifier on at most N generated images and one "
         "on as many real ones; 0: leave it out",
+    )
+    options.add_argument(
+        "--likelihood",
+        type=not_negative,
+        default=0,
+        metavar="N",
+        help="flow models of pixels: how many bits each value of at most N test images needs, beside as "
+        "many training images. An image takes as long as 2 training steps for each of --likelihood-steps; "
+        "0: leave it out",
+    )
+    options.add_argument(
+        "--likelihood-steps",
+        type=positive,
+        default=64,
+        metavar="N",
+        help="steps of Heun's solver for --likelihood; too few flatter the model",
     )
     options.add_argument(
         "--data.root",
@@ -231,10 +261,6 @@ def _names(text: str) -> list[str]:
     if not all(names):
         raise argparse.ArgumentTypeError(f"must be names separated by commas, got '{text}'")
     return names
-
-
-def _not_negative(text: str) -> int:
-    return 0 if text == "0" else positive(text)
 
 
 def _versions() -> dict[str, str]:

@@ -13,6 +13,9 @@ from vedute.cli.sampler_options import add_sampler_options, apply_sampler_option
 from vedute.errors import ConditionError, ConfigurationError, named
 from vedute.files import check_place, whole
 
+_UNSEEN = 0.02
+"""Mean difference of two images, in [0, 1], below which an edit is hardly seen."""
+
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
@@ -171,6 +174,7 @@ def _between_images(
     from vedute.batch import collate
     from vedute.checkpoints import load_datamodule_options
     from vedute.cli.image_input import conditions_for_decoding, find_images, read_images
+    from vedute.promises import HasSampler
 
     if not model.has_encoder:
         raise ConfigurationError(
@@ -190,25 +194,38 @@ def _between_images(
     batch = collate(ends)
     usual: Way = "spherical" if model.embeds_noise else "linear"
     path: Way = usual if given.path == "auto" else given.path
+    moving = files[0].absolute() != files[1].absolute()
+    _check_moves(batch.condition, moving)
 
     from vedute.sampling.paths import between
 
+    # One image under two conditions is encoded as what it is: the noise that a flow finds under the other
+    # condition would give the same image back.
+    encoded = batch if moving else batch[:1]
     with torch.inference_mode():
-        latents = model.embed(batch.to(device)).float().cpu()  # (2, Z)
-    frames = between(latents[:1], latents[1:], given.steps, path)[0]
+        latents = model.embed(encoded.to(device)).float().cpu()  # (2 or 1, Z)
+    frames = between(latents[:1], latents[-1:], given.steps, path)[0]
     condition = _conditions(batch.condition, given.steps)
+    source = condition.map(lambda vector: vector[:1].expand_as(vector))
 
     def compute(rows: slice) -> Tensor:
-        return model.decode(frames[rows].to(device), condition[rows].to(device))
+        latents, target = frames[rows].to(device), condition[rows].to(device)
+        return (
+            model.decode(latents, target) if moving else model.edit(latents, source[rows].to(device), target)
+        )
 
     images = in_batches("Decoding", given.steps, given.batch_size, compute)
-    moving = given.last is not None
     originals = [batch.image[:1], images, batch.image[1:]] if moving else [batch.image[:1], images]
     columns = ["original", *_shares(given.steps), *(["original"] if moving else [])]
     names = f"{files[0].name} to {files[1].name}" if moving else f"{files[0].name}"
-    lines = [names, f"latent vectors: {path} between the two" if moving else "one latent vector all along"]
+    what = "noise" if model.embeds_noise else "latent vector"
+    lines = [names, f"{what}s: {path} between the two" if moving else f"the image's {what} all along"]
     if batch.condition.vector is not None:
         lines.insert(1, _told(notes[0], notes[1]))
+    if isinstance(model, HasSampler):
+        lines.append(f"guidance {model.sampler.guidance:g}")
+    if not moving and float((images[-1] - images[0]).abs().mean()) < _UNSEEN:
+        print(_hint(model))
     return torch.cat(originals), columns, None, lines
 
 
@@ -261,6 +278,31 @@ def _conditions(ends: Condition, steps: int) -> Condition:
     from vedute.sampling.paths import between
 
     return ends.map(lambda vector: between(vector[:1], vector[1:], steps, "linear")[0])
+
+
+def _check_moves(ends: Condition, moving: bool) -> None:
+    """Refuse ends that were typed in two ways and are the same.
+
+    Raises:
+        ConfigurationError: They are.
+    """
+    import torch
+
+    if not moving and (ends.vector is None or torch.equal(ends.vector[0], ends.vector[1])):
+        raise ConfigurationError(
+            "Nothing changes between the ends: both are the same image under the same condition. Give "
+            "--from-condition and --to-condition that differ, or --to with another image."
+        )
+
+
+def _hint(model: GenerativeModule) -> str:
+    """Return what to do where an image hardly changes with its condition."""
+    from vedute.promises import HasSampler
+
+    said = "The image hardly changes from one end to the other"
+    if isinstance(model, HasSampler):
+        return f"{said}: a --guidance above {model.sampler.guidance:g} strengthens the change."
+    return f"{said}: this model's condition says little about it."
 
 
 def _class_of(model: GenerativeModule, condition: Condition) -> str | None:

@@ -37,7 +37,7 @@ def add_sampler_options(options: argparse.ArgumentParser, steps: str = "--steps"
     add(
         "--guidance",
         "how much more the condition counts than without it: 1 not at all, above 1 clearer and less varied",
-        type=float,
+        type=_number,
         metavar="W",
     )
     add(
@@ -45,15 +45,15 @@ def add_sampler_options(options: argparse.ArgumentParser, steps: str = "--steps"
         "between which times, from 0 (noise) to 1 (image), there is guidance",
         dest="guidance_interval",
         nargs=2,
-        type=float,
+        type=_number,
         metavar=("FROM", "TO"),
     )
-    add("--tolerance", "adaptive: largest error of a step", type=float, metavar="X")
+    add("--tolerance", "adaptive: largest error of a step", type=_number, metavar="X")
     add(
         "--noise-scale",
         "renew noise on the way; 0: none, 1: as much as goes",
         dest="noise_scale",
-        type=float,
+        type=_number,
         metavar="X",
     )
     add(
@@ -62,6 +62,14 @@ def add_sampler_options(options: argparse.ArgumentParser, steps: str = "--steps"
         type=Path,
         metavar="FILE",
     )
+
+
+def _number(text: str) -> float:
+    """Return a number from an option."""
+    try:
+        return float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"must be a number, got {text}") from None
 
 
 def apply_sampler_options(model: GenerativeModule, given: argparse.Namespace) -> dict[str, object]:
@@ -99,5 +107,11 @@ def apply_sampler_options(model: GenerativeModule, given: argparse.Namespace) ->
         guide = as_generator(load_module(guide_file, GenerativeModule, model.device))
     if "guidance_interval" in changed:
         changed["guidance_interval"] = tuple(changed["guidance_interval"])
-    model.set_sampler(replace(model.sampler, **changed), guide)
+    sampler = replace(model.sampler, **changed)
+    if guide is not None and sampler.guidance == 1:
+        raise ConfigurationError(
+            f"--guide {guide_file} does nothing with guidance 1: give --guidance as well, e.g. 1.5, or leave "
+            "the guide out."
+        )
+    model.set_sampler(sampler, guide)
     return {**asdict(model.sampler), "guide": None if guide_file is None else str(guide_file)}

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from torch import Tensor
 
 from vedute.metrics.classification_score import ClassificationScores, ClassScore
+from vedute.metrics.likelihood import Likelihood, LikelihoodSettings
 from vedute.metrics.memorisation import Memory
 from vedute.metrics.pairs import Pairs
 from vedute.metrics.quality import Quality
@@ -34,6 +35,7 @@ class Settings:
         batch_size: Images computed at a time.
         train_images: At most so many training images are looked through for copies.
         cas_images: At most so many images in each training of the classification accuracy score; 0: none.
+        likelihood: Of how many images the likelihood is measured, and how; None: it is left out.
     """
 
     count: int
@@ -42,6 +44,7 @@ class Settings:
     batch_size: int = 64
     train_images: int = 20_000
     cas_images: int = 2000
+    likelihood: LikelihoodSettings | None = None
 
 
 @dataclass(frozen=True)
@@ -91,6 +94,7 @@ class Card:
         images: Number generated, number of test images, and number on each side of a distance.
         reconstruction: psnr (dB), ssim, ms_ssim over the test images, and what the latent code carries; None:
             the model has no encoder.
+        likelihood: Of test and of training images; None: it was not asked for.
         pairs: Generated images beside the real ones of the same condition images; None: the model's
             conditions are none.
         pictures: What to look at.
@@ -116,6 +120,7 @@ class Card:
     images: tuple[int, int, int]
     reconstruction: dict[str, float] | None
     pictures: Pictures
+    likelihood: Likelihood | None = None
     pairs: Pairs | None = None
     repeats: dict[str, list[float]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
@@ -155,6 +160,7 @@ class Card:
                 },
                 "images": test,
             },
+            "likelihood": None if self.likelihood is None else self.likelihood.scores(),
             "pairs": None
             if self.pairs is None
             else {

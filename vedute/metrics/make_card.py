@@ -20,6 +20,7 @@ from vedute.metrics.classification_score import ClassificationScores
 from vedute.metrics.features import eight_bit
 from vedute.metrics.fidelity import compare, diversity_interval, told_apart
 from vedute.metrics.judge import MaskJudge
+from vedute.metrics.likelihood import Likelihood, measure_likelihood
 from vedute.metrics.memorisation import Memory, memorisation
 from vedute.metrics.pairs import Pairs, measure_pairs
 from vedute.metrics.proportion import balanced_interval, binomial_interval
@@ -36,7 +37,7 @@ from vedute.metrics.sets import (
     wanted_images,
 )
 from vedute.metrics.substitution import substitution
-from vedute.promises import Generator, ImageData
+from vedute.promises import Generator, ImageData, as_likelihood
 
 _SHOWN = 8  # images of each class in a picture
 _PAIRS = 16  # closest pairs in a picture
@@ -61,8 +62,11 @@ def make_card(
         segmenter: Finds in generated images the masks that they were made from.
 
     Raises:
+        ConfigurationError: A likelihood of a model that has none.
         DataError: Other classes than the generator's, images that are no numbers, or too few.
     """
+    if settings.likelihood is not None:
+        as_likelihood(generator)
     names = instruments.names
     if names and data.condition_names != names:
         raise DataError(
@@ -140,6 +144,7 @@ class _Maker:
             intervals=self.intervals,
             images=(counts[0], counts[1], len(rows[0])),
             reconstruction=self._reconstruction() if self.generator.has_encoder else None,
+            likelihood=self._likelihood(),
             pictures=self._pictures(images, generated[0], memory, train_rows),
             pairs=self._pairs(),
             repeats=self._repeats(generated, test, rows),
@@ -262,6 +267,17 @@ class _Maker:
             self.generator, self.data, SPLIT, self.settings.batch_size, self.bar, self.instruments.difference
         )
         self.intervals.update({f"reconstruction/{name}": ends for name, ends in intervals.items()})
+        return found
+
+    def _likelihood(self) -> Likelihood | None:
+        wanted, settings = self.settings.likelihood, self.settings
+        if wanted is None:
+            return None
+        model = as_likelihood(self.generator)
+        found = measure_likelihood(
+            model, self.data, SPLIT, wanted, settings.batch_size, settings.seed, self.bar
+        )
+        self.intervals["likelihood"] = found.held_out[1:]
         return found
 
     def _pairs(self) -> Pairs | None:

@@ -53,6 +53,40 @@ class FlowCondition:
         return self.map(lambda tensor: tensor[index])
 
 
+@dataclass(frozen=True)
+class FlowTask:
+    """What a network for flow matching is built for: known from the data and the module, not configured.
+
+    Attributes:
+        image_size: Height and width of a state: pixels, or entries of a latent map.
+        channels: Channels C of a state.
+        condition_size: Entries D of the condition vector; 0: there is none.
+        condition_channels: Channels K of the condition image; 0: there is none.
+        augmentation_size: Parameters A of the augmentation; 0: there is none.
+        spans: Whether the network also tells average velocities over spans of time.
+    """
+
+    image_size: tuple[int, int]
+    channels: int
+    condition_size: int = 0
+    condition_channels: int = 0
+    augmentation_size: int = 0
+    spans: bool = False
+
+    def __post_init__(self) -> None:
+        """Check the sizes.
+
+        Raises:
+            ConfigurationError: One is out of its range.
+        """
+        if self.channels < 1 or min(self.condition_size, self.condition_channels, self.augmentation_size) < 0:
+            raise ConfigurationError(
+                "A flow network needs channels of at least 1, and condition_size, condition_channels and "
+                f"augmentation_size of at least 0, got {self.channels}, {self.condition_size}, "
+                f"{self.condition_channels} and {self.augmentation_size}."
+            )
+
+
 class TimeFeatures(nn.Module):
     """Cosines and sines of a time at geometric frequencies.
 
@@ -83,41 +117,33 @@ class ConditionEmbedding(nn.Module):
     def __init__(
         self,
         size: int,
-        condition_size: int,
-        condition_channels: int,
-        augmentation_size: int,
-        spans: bool,
+        task: FlowTask,
         conditioning: Callable[[int], ConditionEncoder] = MLP,
     ) -> None:
         """Build the parts that are asked for.
 
         Args:
             size: Entries E of the embedding.
-            condition_size: Entries D of the condition vector; 0: there is none.
-            condition_channels: Channels K of the condition image; 0: there is none.
-            augmentation_size: Parameters A of the augmentation; 0: there is none.
-            spans: Whether spans of time are embedded.
+            task: What there is to embed.
             conditioning: From condition size to what turns vectors into embeddings.
         """
         super().__init__()
         self.size = size
-        self.condition_size = condition_size
-        self.condition_channels = condition_channels
-        self.augmentation_size = augmentation_size
+        self.task = task
         self.features = TimeFeatures()
         self.time = _two_layers(size)
-        self.span = _two_layers(size) if spans else None
+        self.span = _two_layers(size) if task.spans else None
         self.vector: nn.Sequential | None = None
         self.null_image: nn.Parameter | None = None
         self.augmentation: nn.Linear | None = None
-        if condition_size:
-            encoder = conditioning(condition_size)
+        if task.condition_size:
+            encoder = conditioning(task.condition_size)
             self.vector = nn.Sequential(encoder, nn.Linear(encoder.size, size))
             self.null_vector = nn.Parameter(0.1 * torch.randn(size))
-        if condition_channels:
-            self.null_image = nn.Parameter(torch.zeros(condition_channels, 1, 1))
-        if augmentation_size:
-            self.augmentation = nn.Linear(augmentation_size, size, bias=False)
+        if task.condition_channels:
+            self.null_image = nn.Parameter(torch.zeros(task.condition_channels, 1, 1))
+        if task.augmentation_size:
+            self.augmentation = nn.Linear(task.augmentation_size, size, bias=False)
 
     def forward(self, t: Tensor, condition: FlowCondition, span: Tensor | None = None) -> Tensor:
         """Return the embedding (N, E) float32.
@@ -140,7 +166,7 @@ class ConditionEmbedding(nn.Module):
                 embedding = embedding + torch.where(_kept(condition, t)[:, None], vector, self.null_vector)
             if self.augmentation is not None:
                 given = condition.augmentation
-                zeros = t.new_zeros(len(t), self.augmentation_size, dtype=torch.float32)
+                zeros = t.new_zeros(len(t), self.task.augmentation_size, dtype=torch.float32)
                 embedding = embedding + self.augmentation(zeros if given is None else given.float())
             return F.silu(embedding)
 
@@ -156,11 +182,12 @@ class ConditionEmbedding(nn.Module):
 class FlowNetwork(nn.Module, ABC):
     """Tells the velocity of states at times under conditions.
 
-    Subclasses take ``(image_size, channels, condition_size, condition_channels, augmentation_size,
-    spans)`` first: a module that is given the class by configuration supplies them. They make
-    ``body``, which no row of a batch may enter but its own: samples and losses belong to their rows.
+    Subclasses take a :class:`FlowTask` first: a module that is given the class by configuration supplies
+    it. They make ``body``, which no row of a batch may enter but its own: samples and losses belong to
+    their rows.
 
     Attributes:
+        task: What the network was built for.
         sides_multiple: Height and width of a state must be multiples of it.
     """
 
@@ -168,52 +195,30 @@ class FlowNetwork(nn.Module, ABC):
 
     def __init__(
         self,
-        image_size: tuple[int, int],
-        channels: int,
-        condition_size: int,
-        condition_channels: int,
-        augmentation_size: int,
-        spans: bool,
+        task: FlowTask,
         sides_multiple: int,
         embedding_size: int,
         conditioning: Callable[[int], ConditionEncoder] = MLP,
     ) -> None:
-        """Keep the sizes, and build the embedding.
+        """Keep the task, and build the embedding.
 
         Args:
-            image_size: Height and width of a state: pixels, or entries of a latent map.
-            channels: Channels C of a state.
-            condition_size: Entries D of the condition vector; 0: there is none.
-            condition_channels: Channels K of the condition image; 0: there is none.
-            augmentation_size: Parameters A of the augmentation; 0: there is none.
-            spans: Whether the network also tells average velocities over spans of time.
+            task: What the network is built for.
             sides_multiple: See the class.
             embedding_size: Entries E of the embedding.
             conditioning: From condition size to what turns vectors into embeddings.
 
         Raises:
-            ConfigurationError: A size is out of its range, or a side of ``image_size`` does not divide.
+            ConfigurationError: The embedding is empty, or a side of the task's states does not divide.
         """
         super().__init__()
         name = type(self).__name__
-        if channels < 1 or embedding_size < 1:
-            raise ConfigurationError(
-                f"{name} needs channels and an embedding_size of at least 1, got {channels} and "
-                f"{embedding_size}."
-            )
-        if min(condition_size, condition_channels, augmentation_size) < 0:
-            raise ConfigurationError(
-                f"{name} needs condition_size, condition_channels and augmentation_size of at least 0, got "
-                f"{condition_size}, {condition_channels} and {augmentation_size}."
-            )
-        self.image_size = (int(image_size[0]), int(image_size[1]))
-        require_divisible(self.image_size, sides_multiple, name)
+        if embedding_size < 1:
+            raise ConfigurationError(f"{name} needs an embedding_size of at least 1, got {embedding_size}.")
+        require_divisible(task.image_size, sides_multiple, name)
+        self.task = task
         self.sides_multiple = sides_multiple
-        self.channels = channels
-        self.spans = spans
-        self.embedding = ConditionEmbedding(
-            embedding_size, condition_size, condition_channels, augmentation_size, spans, conditioning
-        )
+        self.embedding = ConditionEmbedding(embedding_size, task, conditioning)
 
     def forward(self, x: Tensor, t: Tensor, condition: FlowCondition, span: Tensor | None = None) -> Tensor:
         """Tell the velocity, or the average velocity over a span of time that begins at t.
@@ -244,16 +249,16 @@ class FlowNetwork(nn.Module, ABC):
     @property
     def input_channels(self) -> int:
         """Channels C + K of what ``body`` is given."""
-        return self.channels + self.embedding.condition_channels
+        return self.task.channels + self.task.condition_channels
 
     def _check(self, x: Tensor, t: Tensor, span: Tensor | None) -> None:
         name = type(self).__name__
-        if x.ndim != 4 or x.shape[1] != self.channels:
+        if x.ndim != 4 or x.shape[1] != self.task.channels:
             raise ConfigurationError(
-                f"{name} takes states (N, {self.channels}, H, W), got shape {tuple(x.shape)}."
+                f"{name} takes states (N, {self.task.channels}, H, W), got shape {tuple(x.shape)}."
             )
         require_divisible((x.shape[2], x.shape[3]), self.sides_multiple, name)
-        if span is not None and not self.spans:
+        if span is not None and not self.task.spans:
             raise ConfigurationError(
                 f"{name} was built for velocities at a time and not over spans: build it with spans=True."
             )
@@ -265,11 +270,11 @@ class FlowNetwork(nn.Module, ABC):
 
     def _check_condition(self, x: Tensor, condition: FlowCondition) -> None:
         count, size = len(x), tuple(x.shape[2:])
-        embedding = self.embedding
-        self._match("condition vector", condition.vector, (count, embedding.condition_size))
-        self._match("condition image", condition.image, (count, embedding.condition_channels, *size))
+        task = self.task
+        self._match("condition vector", condition.vector, (count, task.condition_size))
+        self._match("condition image", condition.image, (count, task.condition_channels, *size))
         if condition.augmentation is not None:
-            self._match("augmentation", condition.augmentation, (count, embedding.augmentation_size))
+            self._match("augmentation", condition.augmentation, (count, task.augmentation_size))
         if condition.kept is not None and tuple(condition.kept.shape) != (count,):
             raise ConditionError(
                 f"kept must say for each of {count} rows whether its condition is kept, got shape "

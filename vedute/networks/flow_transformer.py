@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from vedute.errors import ConfigurationError
 from vedute.networks.conditioning import MLP, ConditionEncoder
-from vedute.networks.flow import FlowNetwork
+from vedute.networks.flow import FlowNetwork, FlowTask
 from vedute.networks.flow_blocks import (
     AttentionKernel,
     SelfAttention,
@@ -75,12 +75,7 @@ class FlowTransformer(FlowNetwork):
 
     def __init__(
         self,
-        image_size: tuple[int, int],
-        channels: int,
-        condition_size: int,
-        condition_channels: int,
-        augmentation_size: int,
-        spans: bool,
+        task: FlowTask,
         width: int = 192,
         depth: int = 8,
         heads: int = 3,
@@ -92,12 +87,7 @@ class FlowTransformer(FlowNetwork):
         """Build the network.
 
         Args:
-            image_size: Height and width, pixels; multiples of ``patch``.
-            channels: Channels of a state.
-            condition_size: Entries of the condition vector; 0: there is none.
-            condition_channels: Channels of the condition image; 0: there is none.
-            augmentation_size: Parameters of the augmentation; 0: there is none.
-            spans: Whether the network also tells average velocities over spans of time.
+            task: What it is built for; height and width multiples of ``patch``.
             width: Entries of a token, and of the embedding of time and conditions; a multiple of 4 and of
                 ``heads``.
             depth: Blocks.
@@ -119,26 +109,21 @@ class FlowTransformer(FlowNetwork):
         check_dropout(dropout, name)
         check_kernel(kernel, name)
         super().__init__(
-            image_size,
-            channels,
-            condition_size,
-            condition_channels,
-            augmentation_size,
-            spans,
+            task,
             sides_multiple=patch,
             embedding_size=width,
             conditioning=conditioning,
         )
         self.patch = patch
         self.width = width
-        grid = (self.image_size[0] // patch, self.image_size[1] // patch)
-        self.register_buffer("positions", sine_positions(grid, width), persistent=False)
+        self.built = (task.image_size[0] // patch, task.image_size[1] // patch)
+        self.register_buffer("positions", sine_positions(self.built, width), persistent=False)
         self.first = nn.Linear(self.input_channels * patch**2, width)
         self.blocks = nn.ModuleList(
             TransformerBlock(width, heads, width, dropout, kernel) for _ in range(depth)
         )
         self.modulation = nn.Linear(width, 2 * width)
-        self.last = nn.Linear(width, channels * patch**2)
+        self.last = nn.Linear(width, task.channels * patch**2)
         zero(self.modulation)
         zero(self.last)
 
@@ -156,7 +141,7 @@ class FlowTransformer(FlowNetwork):
 
     def _positions(self, grid: tuple[int, int]) -> Tensor:
         """Return (T, W) for a grid of patches: the network takes other sizes than it was built for."""
-        if grid == (self.image_size[0] // self.patch, self.image_size[1] // self.patch):
+        if grid == self.built:
             return self.positions
         return sine_positions(grid, self.width).to(self.positions)
 

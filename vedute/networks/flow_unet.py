@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from vedute.errors import ConfigurationError
 from vedute.networks.conditioning import MLP, ConditionEncoder
-from vedute.networks.flow import FlowNetwork
+from vedute.networks.flow import FlowNetwork, FlowTask
 from vedute.networks.flow_blocks import (
     AttentionKernel,
     FlowBlock,
@@ -44,12 +44,7 @@ class FlowUNet(FlowNetwork):
 
     def __init__(
         self,
-        image_size: tuple[int, int],
-        channels: int,
-        condition_size: int,
-        condition_channels: int,
-        augmentation_size: int,
-        spans: bool,
+        task: FlowTask,
         widths: Sequence[int] = (64, 128, 192),
         blocks: int = 1,
         attention: Sequence[int] = (1, 2),
@@ -62,12 +57,7 @@ class FlowUNet(FlowNetwork):
         """Build the network.
 
         Args:
-            image_size: Height and width, pixels; multiples of ``patch`` * 2 ** (number of widths - 1).
-            channels: Channels of a state.
-            condition_size: Entries of the condition vector; 0: there is none.
-            condition_channels: Channels of the condition image; 0: there is none.
-            augmentation_size: Parameters of the augmentation; 0: there is none.
-            spans: Whether the network also tells average velocities over spans of time.
+            task: What it is built for; height and width multiples of ``patch`` * 2 ** (number of widths - 1).
             widths: Channels per level, finest first. With attention heads have 64 or somewhat more of them.
             blocks: Residual blocks per level, on the way down and up alike.
             attention: Levels whose blocks attend; 0 is the finest.
@@ -85,12 +75,7 @@ class FlowUNet(FlowNetwork):
         check_dropout(dropout, name)
         check_kernel(kernel, name)
         super().__init__(
-            image_size,
-            channels,
-            condition_size,
-            condition_channels,
-            augmentation_size,
-            spans,
+            task,
             sides_multiple=patch * 2 ** (len(widths) - 1),
             embedding_size=embedding_size,
             conditioning=conditioning,
@@ -120,7 +105,7 @@ class FlowUNet(FlowNetwork):
         # In front of the doubling, where maps are a quarter.
         self.narrowings = nn.ModuleList(nn.Conv2d(coarser, finer, 1) for finer, coarser in pairwise(widths))
         self.norm = GroupNorm(widths[0])
-        self.last = zero(nn.Conv2d(widths[0], channels * area, 3, padding=1))
+        self.last = zero(nn.Conv2d(widths[0], task.channels * area, 3, padding=1))
 
     def body(self, x: Tensor, embedding: Tensor) -> Tensor:
         """Return (N, C, H, W); see the base class."""

@@ -174,6 +174,11 @@ class _CardTable:
             of = f" of {found['latent_units']:.0f}" if name == "active_units" else ""
             own = f"{100 * found[name]:.0f} %" if name == "code_usage" else f"{found[name]:.4g}{of}"
             self._row(title, own, "", str(test))
+        likelihood = self.card.likelihood
+        if likelihood is not None:
+            held_out, training = likelihood.held_out.value, likelihood.training.value
+            title = f"bits per dimension of 8-bit pixels (of training images {training:.4g}; lower is better)"
+            self._row(title, f"{held_out:.4g}", "", str(likelihood.images[0]), "likelihood")
 
     def _pairs(self, pairs: Pairs) -> None:
         """Add what pairs of generated and real images get, beside interpolation and masks found again."""

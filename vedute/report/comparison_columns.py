@@ -204,6 +204,14 @@ def _rest(runs: Sequence[RunRecord], features: Sequence[str]) -> list[Score]:
         reconstruction("ssim", "SSIM"),
         reconstruction("ms_ssim", "MS-SSIM"),
         reconstruction("lpips", "LPIPS"),
+        Score(
+            "bits per dimension",
+            "How unlikely 8-bit pixels of test images are under the model, by its flow: an upper bound.",
+            at("likelihood", "bits_per_dimension"),
+            plain,
+            "lowest",
+            interval=ends("likelihood", "interval"),
+        ),
         pair_score("lpips", "LPIPS of pairs", "Distance of the same in features of AlexNet."),
     ]
     found += [
