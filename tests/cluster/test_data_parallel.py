@@ -5,7 +5,9 @@ Not here: those with tests of their own (DCGAN, pix2pix, ESRGAN, VAE-GAN, VQ-VAE
 
 from __future__ import annotations
 
+import json
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -38,22 +40,45 @@ SMALL = (
     "--trainer.limit_train_batches 3 --trainer.limit_val_batches 2 --trainer.enable_progress_bar false"
 )
 
+ALL = """
+import json, sys
+from vedute.cli import main
+for command in json.load(open(sys.argv[1])):
+    if main(command) != 0:
+        sys.exit(f"failed: {command}")
+"""
 
-def train(config: str, folder: Path, processes: int, *options: str) -> list[dict[str, Tensor]]:
-    """Train by a shipped configuration; return each process's weights."""
+
+def command(config: str, folder: Path, processes: int, *options: str) -> list[str]:
+    """Return the command of a training that keeps each process's weights in a folder."""
     folder.mkdir(exist_ok=True)
     files = [f"--config={ROOT / 'configs' / name}.yaml" for name in (config, "with/ddp")]
     many = ["--trainer.accelerator", "cpu", "--trainer.devices", str(processes)]
     keep = callback("tests.data.adversarial.SaveAtEnd", folder=folder)
     place = ["--trainer.default_root_dir", str(folder)]
-    command = [sys.executable, str(ROOT / "cli.py"), "fit", *files, *many, *SMALL.split(), *place]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(
-        [*command, *options, *keep], timeout=900, env=environment, cwd=ROOT, capture_output=True, text=True
+    return ["fit", *files, *many, *SMALL.split(), *place, *options, *keep]
+
+
+def start(program: list[str], **variables: str) -> subprocess.Popen[str]:
+    """Start Python on this checkout."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", **variables}
+    return subprocess.Popen(
+        [sys.executable, *program], env=environment, cwd=ROOT, stderr=subprocess.PIPE, text=True
     )
-    assert done.returncode == 0, done.stderr
+
+
+def weights(folder: Path, processes: int) -> list[dict[str, Tensor]]:
+    """Return what each process has kept."""
     found = (torch.load(folder / f"{rank}.pt", weights_only=True) for rank in range(processes))
     return [state["weights"] for state in found]
+
+
+def train(config: str, folder: Path, processes: int, *options: str) -> list[dict[str, Tensor]]:
+    """Train by a shipped configuration, in processes that Lightning starts."""
+    with start([str(ROOT / "cli.py"), *command(config, folder, processes, *options)]) as process:
+        _, said = process.communicate(timeout=900)
+    assert process.returncode == 0, said
+    return weights(folder, processes)
 
 
 @pytest.fixture(scope="module")
@@ -61,15 +86,39 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_tiny_landscapes(tmp_path_factory.mktemp("tiny"))
 
 
+@pytest.fixture(scope="module")
+def trained(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Train all configurations, one after the other, in two processes started as torchrun starts them.
+
+    Starting two processes for each of them would take most of the time.
+    """
+    folder = tmp_path_factory.mktemp("approaches")
+    commands = []
+    for config, options in CONFIGS.items():
+        data = ["--data.root", str(tiny)] if "landscapes" in config else []
+        commands.append(command(config, folder / config, 2, *options.split(), *data))
+    (folder / "commands.json").write_text(json.dumps(commands))
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    shared = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2"}
+    torchrun = {**shared, "GROUP_RANK": "0", "TORCHELASTIC_RUN_ID": "none"}
+    program = ["-c", ALL, str(folder / "commands.json")]
+    processes = [start(program, RANK=rank, LOCAL_RANK=rank, **torchrun) for rank in "01"]
+    for process in processes:
+        _, said = process.communicate(timeout=900)
+        assert process.returncode == 0, said
+    return folder
+
+
 @pytest.mark.parametrize("config", CONFIGS)
-def test_two_processes_end_with_equal_weights(config: str, tiny: Path, tmp_path: Path) -> None:
-    data = ["--data.root", str(tiny)] if "landscapes" in config else []
-    one, other = train(config, tmp_path, 2, *CONFIGS[config].split(), *data)
+def test_two_processes_end_with_equal_weights(config: str, trained: Path) -> None:
+    one, other = weights(trained / config, 2)
     assert one.keys() == other.keys()
     for name, value in one.items():
         assert torch.equal(value, other[name]), name
         assert value.isfinite().all(), name
-    run = tmp_path / "runs" / config / "0"
+    run = trained / config / "runs" / config / "0"
     assert (run / "checkpoints" / "last.ckpt").is_file() and not run.with_name("1").exists()
 
 
