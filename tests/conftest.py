@@ -77,6 +77,14 @@ def class_folders(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Write tiny landscapes in the record format; a file's tests share them."""
+    from tests.data.landscapes import write_tiny_landscapes
+
+    return write_tiny_landscapes(tmp_path_factory.mktemp("tiny"))
+
+
 @pytest.fixture(scope="session")
 def tiny_config(class_folders: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Write the configuration of a tiny CVAE on the tiny pictures."""

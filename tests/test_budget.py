@@ -6,17 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.data.landscapes import write_tiny_landscapes
 from tests.data.training import CONFIG, column, fit_cvae
 from vedute.callbacks.budget import STATE, TrainingBudget
 from vedute.checkpoints import load_checkpoint
 from vedute.cli import main
 from vedute.errors import ConfigurationError
-
-
-@pytest.fixture(scope="module")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_tiny_landscapes(tmp_path_factory.mktemp("tiny"))
 
 
 def spent(run: Path) -> dict[str, float]:

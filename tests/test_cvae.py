@@ -10,15 +10,9 @@ import torch
 
 from lightning_modules.base import GenerativeModule
 from lightning_modules.cvae import CVAE
-from tests.data.landscapes import write_tiny_landscapes
 from tests.data.training import column, fit_cvae
 from vedute.batch import Batch, Condition
 from vedute.checkpoints import load_checkpoint, load_module
-
-
-@pytest.fixture(scope="module")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_tiny_landscapes(tmp_path_factory.mktemp("tiny"))
 
 
 @pytest.fixture(scope="module")

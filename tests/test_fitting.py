@@ -8,7 +8,6 @@ import pytest
 import torch
 
 from lightning_modules.cvae import CVAE
-from tests.data.landscapes import write_tiny_landscapes
 from tests.data.training import fit_cvae
 from vedute.checkpoints import load_module
 from vedute.cli import main
@@ -16,11 +15,6 @@ from vedute.sampling.fitting import SamplerFitting
 from vedute.sampling.latents import ClassGaussian, StandardNormal
 
 LINEAR = "{kl: {class_path: vedute.schedules.LinearWarmup, init_args: {epochs: null}}}"
-
-
-@pytest.fixture(scope="module")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_tiny_landscapes(tmp_path_factory.mktemp("tiny"))
 
 
 def collected(fitting: SamplerFitting, images: int, centre: float) -> None:

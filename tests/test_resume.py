@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.data.landscapes import write_tiny_landscapes
 from vedute.checkpoints import load_checkpoint
 from vedute.cli import main
 
@@ -30,11 +29,6 @@ def losses(folder: Path) -> list[tuple[str, ...]]:
         names = ("step", "epoch", "train/loss", "val/loss")
         rows = [tuple(row.get(name) or "" for name in names) for row in csv.DictReader(file)]
     return sorted((row for row in rows if row[2] or row[3]), key=lambda row: (int(row[0]), row[3]))
-
-
-@pytest.fixture(scope="module")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_tiny_landscapes(tmp_path_factory.mktemp("tiny"))
 
 
 @pytest.fixture(scope="module")

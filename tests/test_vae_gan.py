@@ -13,7 +13,6 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 
 from lightning_modules.base import GenerativeModule
 from lightning_modules.vae_gan import VAEGAN
-from tests.data.landscapes import write_tiny_landscapes
 from tests.data.training import column
 from vedute.batch import Batch, Condition
 from vedute.callbacks.ema import EMA
@@ -65,11 +64,6 @@ def watch(folder: Path) -> list[str]:
         "--trainer.callbacks.init_args.folder",
         str(folder),
     ]
-
-
-@pytest.fixture(scope="module")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_tiny_landscapes(tmp_path_factory.mktemp("tiny"))
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,6 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning_modules.base import GenerativeModule
 from lightning_modules.vq_vae import VQVAE, share_of
 from tests.data.commands import failed
-from tests.data.landscapes import write_tiny_landscapes
 from tests.data.pictures import write_tiny_pictures
 from tests.data.training import column
 from vedute.batch import Batch, Condition
@@ -73,11 +72,6 @@ def watch(folder: Path) -> list[str]:
 
 def snapshots_of(folder: Path, rank: int = 0) -> list[dict[str, Any]]:
     return [torch.load(path, weights_only=True) for path in sorted(folder.glob(f"{rank}-*.pt"))]
-
-
-@pytest.fixture(scope="module")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_tiny_landscapes(tmp_path_factory.mktemp("tiny"))
 
 
 @pytest.fixture(scope="module")

@@ -4,6 +4,9 @@ The command line turns any :class:`VeduteError` into its message and exit code 2
 without a traceback. Bugs raise ordinary Python exceptions.
 """
 
+import difflib
+from pathlib import Path
+
 
 class VeduteError(Exception):
     """Something that the user gave cannot be used; the message says what, and what to do."""
@@ -28,3 +31,10 @@ class ConditionError(VeduteError):
 def named(kind: type) -> str:
     """Return the name of a class with its article, for messages: ``an ESRGAN``, ``a CVAE``."""
     return f"{'an' if kind.__name__[0] in 'AEIO' else 'a'} {kind.__name__}"
+
+
+def similar_file(path: Path) -> str:
+    """Ask whether the YAML file beside a missing one that is named most like it was meant; empty: none is."""
+    names = [entry.name for entry in path.parent.glob("*.yaml")] if path.parent.is_dir() else []
+    near = difflib.get_close_matches(path.name, names, n=1)
+    return f" Did you mean {path.parent / near[0]}?" if near else ""

@@ -17,7 +17,6 @@ import torch
 from torch import Tensor
 
 from tests.data.adversarial import callback
-from tests.data.landscapes import write_tiny_landscapes
 
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[2]
@@ -79,11 +78,6 @@ def train(config: str, folder: Path, processes: int, *options: str) -> list[dict
         _, said = process.communicate(timeout=900)
     assert process.returncode == 0, said
     return weights(folder, processes)
-
-
-@pytest.fixture(scope="module")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_tiny_landscapes(tmp_path_factory.mktemp("tiny"))
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,6 @@ import torch
 
 from tests.data.adversarial import assert_same_end, callback
 from tests.data.commands import failed
-from tests.data.landscapes import write_tiny_landscapes
 from tests.test_resume import arguments, losses
 from vedute.cli import main
 from vedute.cluster.hardware import check_hardware
@@ -21,11 +20,6 @@ from vedute.cluster.lost import lost_process
 from vedute.errors import ConfigurationError
 
 ROOT = Path(__file__).parents[2]
-
-
-@pytest.fixture(scope="module")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_tiny_landscapes(tmp_path_factory.mktemp("tiny"))
 
 
 @pytest.fixture(scope="module")

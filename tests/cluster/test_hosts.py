@@ -15,7 +15,6 @@ import pytest
 
 from tests.cluster.conftest import ROOT, wait_for
 from tests.data.adversarial import assert_same_end
-from tests.data.landscapes import write_tiny_landscapes
 from tests.test_resume import losses
 from vedute.checkpoints import load_checkpoint
 
@@ -80,11 +79,6 @@ def hosts() -> Iterator[list[Host]]:
     finally:
         for host in made:
             subprocess.run(["ip", "netns", "del", host.name], capture_output=True, check=False)
-
-
-@pytest.fixture(scope="module")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_tiny_landscapes(tmp_path_factory.mktemp("tiny"))
 
 
 def start(hosts: list[Host], tiny: Path, folder: Path, restarts: int) -> list[subprocess.Popen[bytes]]:

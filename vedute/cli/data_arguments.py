@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import difflib
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, NoReturn
 import yaml
 
 from vedute.cli import program
-from vedute.errors import ConfigurationError, named
+from vedute.errors import ConfigurationError, named, similar_file
 
 if TYPE_CHECKING:
     from datamodules.base import ImageDataModule
@@ -159,7 +158,4 @@ def _check_file(option: str, path: Path) -> None:
         raise ConfigurationError(
             f"{option} {path} is a folder; give a YAML file. Data are named by --data.root."
         )
-    names = [entry.name for entry in path.parent.glob("*.yaml")] if path.parent.is_dir() else []
-    near = difflib.get_close_matches(path.name, names, n=1)
-    hint = f" Did you mean {path.parent / near[0]}?" if near else ""
-    raise ConfigurationError(f"There is no file {path}.{hint}")
+    raise ConfigurationError(f"There is no file {path}.{similar_file(path)}")

@@ -342,13 +342,12 @@ class TrainingCLI(LightningCLI):
 
     def _plugins(self, given: object) -> list[CheckpointIO | ClusterEnvironment]:
         """Return what every trainer has, but where a configuration has its own of the kind."""
-        ours: list[CheckpointIO | ClusterEnvironment] = [WholeFileIO()]
-        if self._environment is not None:
-            ours.append(self._environment)
         theirs = _listed(given)
-        kinds = (CheckpointIO, ClusterEnvironment)
-        taken = [kind for kind in kinds if any(isinstance(plugin, kind) for plugin in theirs)]
-        return [plugin for plugin in ours if not any(isinstance(plugin, kind) for kind in taken)]
+        return [
+            ours
+            for kind, ours in ((CheckpointIO, WholeFileIO()), (ClusterEnvironment, self._environment))
+            if ours is not None and not any(isinstance(plugin, kind) for plugin in theirs)
+        ]
 
     def fit(self, model: LightningModule, datamodule: LightningDataModule, **_: object) -> None:
         """Train, from the beginning or from where the run stopped."""

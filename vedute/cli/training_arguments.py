@@ -6,7 +6,6 @@ Not here: the parser and the trainer (``vedute.cli.training``).
 
 from __future__ import annotations
 
-import difflib
 import json
 import logging
 import os
@@ -21,7 +20,7 @@ from vedute.checkpoints import descriptions, load_checkpoint
 from vedute.cli import program
 from vedute.cluster.jobs import restarted_run
 from vedute.distributed import first_rank
-from vedute.errors import CheckpointError, ConfigurationError
+from vedute.errors import CheckpointError, ConfigurationError, similar_file
 from vedute.run_folder import (
     CHECKPOINTS,
     CONFIG,
@@ -204,11 +203,7 @@ def _check_config(path: Path) -> None:
         return
     if path.is_dir():
         raise ConfigurationError(f"--config {path} is a folder; give a YAML file.")
-    folder = path.parent
-    names = [entry.name for entry in folder.glob("*.yaml")] if folder.is_dir() else []
-    near = difflib.get_close_matches(path.name, names, n=1)
-    hint = f" Did you mean {folder / near[0]}?" if near else ""
-    raise ConfigurationError(f"There is no configuration {path}.{hint}")
+    raise ConfigurationError(f"There is no configuration {path}.{similar_file(path)}")
 
 
 @dataclass

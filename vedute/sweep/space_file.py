@@ -21,7 +21,7 @@ from pathlib import Path
 
 import yaml
 
-from vedute.errors import ConfigurationError
+from vedute.errors import ConfigurationError, similar_file
 from vedute.sweep.space import Choice, Parameter, Range, Space, Stored
 
 _KEYS = ("low", "high", "step", "log", "values", "when")
@@ -39,12 +39,7 @@ def read_space(path: Path) -> Space:
         ConfigurationError: There is no such file, or it is no space; the message names the entry.
     """
     if not path.is_file():
-        folder = path.parent
-        names = [entry.name for entry in folder.glob("*.yaml")] if folder.is_dir() else []
-        near = difflib.get_close_matches(path.name, names, n=1)
-        raise ConfigurationError(
-            f"There is no space {path}." + (f" Did you mean {folder / near[0]}?" if near else "")
-        )
+        raise ConfigurationError(f"There is no space {path}.{similar_file(path)}")
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
